@@ -1,0 +1,89 @@
+//! Sizes and durations as Compose writes them: `64m`, `1.5gb`, `1m30s`, `500ms`.
+
+/// Bytes of a size: a number with an optional unit `b`, `k`/`kb`, `m`/`mb`, `g`/`gb` (powers of
+/// 1024, any case), as Docker reads it. `None` when it is no size.
+#[must_use]
+pub fn parse_bytes(text: &str) -> Option<u64> {
+    let text = text.trim().to_ascii_lowercase();
+    let digits_end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits_end);
+    let factor: u64 = match unit.trim() {
+        "" | "b" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        "t" | "tb" | "tib" => 1 << 40,
+        _ => return None,
+    };
+    if let Ok(whole) = number.parse::<u64>() {
+        return whole.checked_mul(factor);
+    }
+    let number: f64 = number.parse().ok()?;
+    let bytes = number * factor as f64;
+    (bytes.is_finite() && bytes >= 0.0 && bytes < u64::MAX as f64).then_some(bytes as u64)
+}
+
+/// Milliseconds of a Go duration (`1h2m3.5s`, `500ms`, `10us`). `None` when it is no duration.
+#[must_use]
+pub fn parse_duration_ms(text: &str) -> Option<u64> {
+    let mut rest = text.trim();
+    if rest == "0" {
+        return Some(0);
+    }
+    let mut total_ms = 0.0;
+    let mut seen = false;
+    while !rest.is_empty() {
+        let digits_end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number: f64 = rest[..digits_end].parse().ok()?;
+        rest = &rest[digits_end..];
+        let unit_end = rest
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(rest.len());
+        let factor_ms = match &rest[..unit_end] {
+            "ns" => 1e-6,
+            "us" | "µs" => 1e-3,
+            "ms" => 1.0,
+            "s" => 1e3,
+            "m" => 60e3,
+            "h" => 3_600e3,
+            _ => return None,
+        };
+        rest = &rest[unit_end..];
+        total_ms += number * factor_ms;
+        seen = true;
+    }
+    (seen && total_ms < u64::MAX as f64).then_some(total_ms as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("64m", 64 << 20),
+            ("1.5GB", 3 << 29),
+            ("12 kb", 12288),
+        ] {
+            assert_eq!(parse_bytes(text), Some(bytes), "{text}");
+        }
+        for text in ["", "m", "-1", "3x"] {
+            assert_eq!(parse_bytes(text), None, "{text}");
+        }
+        assert_eq!(parse_bytes("18446744073709551615k"), None);
+    }
+
+    #[test]
+    fn durations_are_gos() {
+        for (text, millis) in [("1m30s", 90_000), ("500ms", 500), ("1.5s", 1500), ("0", 0)] {
+            assert_eq!(parse_duration_ms(text), Some(millis), "{text}");
+        }
+        for text in ["", "10", "s", "1x"] {
+            assert_eq!(parse_duration_ms(text), None, "{text}");
+        }
+    }
+}
