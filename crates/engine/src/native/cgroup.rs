@@ -1,0 +1,264 @@
+//! Control groups on unified and hybrid machines.
+//!
+//! Every generation has `INSTANCE` with two children in the unified hierarchy: `m` holds worker
+//! and monitor, `c` the container; `cgroup.kill` of one of them takes just that part, of the
+//! parent everything. On a hybrid machine the limits live in `INSTANCE/c` of the v1 hierarchies,
+//! which the runtime makes. A worker enters `m` before it does anything else, so that nothing it
+//! starts can be lost from sight.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use brickyard_core::spec::Limits;
+use camino::{Utf8Path, Utf8PathBuf};
+
+/// CGROUP2_SUPER_MAGIC of linux/magic.h.
+const CGROUP2_MAGIC: i64 = 0x6367_7270;
+/// How long an emptied cgroup may take to let go of its last process.
+const EMPTY_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Where the machine's hierarchies are.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    /// The unified hierarchy.
+    pub(crate) unified: Utf8PathBuf,
+    /// The v1 hierarchies of a hybrid machine; empty on a unified one.
+    pub(crate) legacy: Vec<Utf8PathBuf>,
+}
+
+impl Layout {
+    /// Looks at the mounts under `/sys/fs/cgroup`.
+    pub(crate) fn detect() -> io::Result<Self> {
+        let is_unified = |path: &str| {
+            rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type as i64 == CGROUP2_MAGIC)
+        };
+        if is_unified("/sys/fs/cgroup") {
+            return Ok(Self {
+                unified: "/sys/fs/cgroup".into(),
+                legacy: Vec::new(),
+            });
+        }
+        if !is_unified("/sys/fs/cgroup/unified") {
+            return Err(io::Error::other(
+                "no unified cgroup hierarchy is mounted at /sys/fs/cgroup or \
+                 /sys/fs/cgroup/unified; mount one (mount -t cgroup2 none /sys/fs/cgroup/unified)",
+            ));
+        }
+        let mounts = fs::read_to_string("/proc/self/mounts")?;
+        let mut legacy: Vec<Utf8PathBuf> = mounts
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>())
+            .filter(|fields| fields.get(2) == Some(&"cgroup"))
+            .filter_map(|fields| fields.get(1).map(Utf8PathBuf::from))
+            .collect();
+        legacy.sort();
+        legacy.dedup();
+        Ok(Self {
+            unified: "/sys/fs/cgroup/unified".into(),
+            legacy,
+        })
+    }
+
+    fn hierarchies(&self) -> impl Iterator<Item = &Utf8PathBuf> {
+        std::iter::once(&self.unified).chain(&self.legacy)
+    }
+
+    fn legacy_of(&self, controller: &str) -> Option<&Utf8PathBuf> {
+        self.legacy.iter().find(|path| {
+            path.file_name()
+                .is_some_and(|name| name.split(',').any(|n| n == controller))
+        })
+    }
+
+    /// Makes the yard's own cgroup ready. With `clone_children` a new cpuset takes its parent's
+    /// CPUs at once, instead of rebuilding the scheduler's domains at each write (1 ms a start).
+    pub(crate) fn prepare_yard(&self, yard: &str) -> io::Result<()> {
+        fs::create_dir_all(self.unified.join(yard))?;
+        if let Some(cpuset) = self.legacy_of("cpuset") {
+            let dir = cpuset.join(yard);
+            fs::create_dir_all(&dir)?;
+            for name in ["cpuset.cpus", "cpuset.mems"] {
+                fs::write(dir.join(name), fs::read_to_string(cpuset.join(name))?)?;
+            }
+            fs::write(dir.join("cgroup.clone_children"), "1")?;
+        }
+        Ok(())
+    }
+
+    /// Moves the calling process into `cgroup/m` of the unified hierarchy.
+    pub(crate) fn enter_monitor(&self, cgroup: &str) -> io::Result<()> {
+        let dir = self.unified.join(cgroup).join("m");
+        fs::create_dir_all(&dir)?;
+        fs::write(dir.join("cgroup.procs"), "0")
+    }
+
+    /// Moves the container's first process into `cgroup/c` of the unified hierarchy, which the
+    /// runtime does not touch on a hybrid machine.
+    pub(crate) fn adopt_container(&self, cgroup: &str, pid: i32) -> io::Result<()> {
+        if self.legacy.is_empty() {
+            return Ok(());
+        }
+        let dir = self.unified.join(cgroup).join("c");
+        fs::create_dir_all(&dir)?;
+        fs::write(dir.join("cgroup.procs"), pid.to_string())
+    }
+
+    /// Moves the calling process into `cgroup/c` of every hierarchy, so that limits hold for it.
+    pub(crate) fn enter_container(&self, cgroup: &str) -> io::Result<()> {
+        for hierarchy in self.hierarchies() {
+            let procs = hierarchy.join(cgroup).join("c/cgroup.procs");
+            match fs::write(&procs, "0") {
+                Err(err) if err.kind() == ErrorKind::NotFound && *hierarchy != self.unified => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether any process is left in `cgroup`.
+    pub(crate) fn is_populated(&self, cgroup: &str) -> bool {
+        fs::read_to_string(self.unified.join(cgroup).join("cgroup.events"))
+            .is_ok_and(|text| text.lines().any(|line| line == "populated 1"))
+    }
+
+    /// Kills everything in `cgroup` and waits until it is gone.
+    pub(crate) fn kill(&self, cgroup: &str) -> io::Result<()> {
+        let file = self.unified.join(cgroup).join("cgroup.kill");
+        match fs::write(file, "1") {
+            Err(err) if err.kind() == ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        }
+        let start = Instant::now();
+        while self.is_populated(cgroup) {
+            if start.elapsed() > EMPTY_DEADLINE {
+                return Err(io::Error::new(
+                    ErrorKind::TimedOut,
+                    format!("processes in cgroup `{cgroup}` do not end"),
+                ));
+            }
+            sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// Removes `cgroup` and its children in every hierarchy; it is empty of processes.
+    pub(crate) fn remove(&self, cgroup: &str) -> io::Result<()> {
+        for hierarchy in self.hierarchies() {
+            remove_tree(&hierarchy.join(cgroup))?;
+        }
+        Ok(())
+    }
+
+    /// Names of the children of `cgroup` in any hierarchy.
+    pub(crate) fn children(&self, cgroup: &str) -> Vec<String> {
+        let mut names: Vec<String> = self
+            .hierarchies()
+            .filter_map(|hierarchy| fs::read_dir(hierarchy.join(cgroup)).ok())
+            .flatten()
+            .filter_map(Result::ok)
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// How often the kernel killed something in the container for want of memory.
+    pub(crate) fn oom_kills(&self, cgroup: &str) -> u64 {
+        let file = match self.legacy_of("memory") {
+            Some(memory) => memory.join(cgroup).join("c/memory.oom_control"),
+            None => self.unified.join(cgroup).join("c/memory.events"),
+        };
+        let text = fs::read_to_string(file).unwrap_or_default();
+        text.lines()
+            .find_map(|line| line.strip_prefix("oom_kill "))
+            .and_then(|number| number.trim().parse().ok())
+            .unwrap_or(0)
+    }
+
+    /// Reads every limit back and says which does not hold.
+    ///
+    /// # Errors
+    /// Names the first limit that could not be applied.
+    pub(crate) fn verify(&self, cgroup: &str, limits: &Limits) -> Result<(), String> {
+        let unified = |file: &str| self.unified.join(cgroup).join("c").join(file);
+        let legacy = |controller: &str, file: &str| {
+            self.legacy_of(controller)
+                .map(|path| path.join(cgroup).join("c").join(file))
+        };
+        let (pids, memory, cpu) = if self.legacy.is_empty() {
+            (
+                Some(unified("pids.max")),
+                Some(unified("memory.max")),
+                Some(unified("cpu.max")),
+            )
+        } else {
+            (
+                legacy("pids", "pids.max"),
+                legacy("memory", "memory.limit_in_bytes"),
+                legacy("cpu", "cpu.cfs_quota_us"),
+            )
+        };
+        expect("the process limit", pids, limits.pids_max)?;
+        if let Some(bytes) = limits.memory_bytes {
+            expect("the memory limit", memory, bytes / 4096 * 4096)?;
+        }
+        if let Some(millis) = limits.cpu_millis {
+            expect("the CPU limit", cpu, millis * CPU_PERIOD_US / 1000)?;
+        }
+        Ok(())
+    }
+}
+
+/// Period of the CPU limit, in microseconds; the kernel's default.
+pub(crate) const CPU_PERIOD_US: u64 = 100_000;
+
+fn expect(what: &str, file: Option<Utf8PathBuf>, wanted: u64) -> Result<(), String> {
+    let Some(file) = file else {
+        return Err(format!(
+            "{what} could not be applied: the machine has no controller for it"
+        ));
+    };
+    let text = fs::read_to_string(&file)
+        .map_err(|err| format!("{what} could not be applied: `{file}`: {err}"))?;
+    let first = text.split_whitespace().next().unwrap_or_default();
+    if first == wanted.to_string() {
+        return Ok(());
+    }
+    Err(format!(
+        "{what} could not be applied: `{file}` says {first} instead of {wanted}"
+    ))
+}
+
+/// Removes a cgroup directory with its children, waiting out the moments in which it is busy.
+fn remove_tree(dir: &Utf8Path) -> io::Result<()> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(err) if err.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(err) => return Err(err),
+    };
+    for entry in entries.filter_map(Result::ok) {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir())
+            && let Ok(name) = entry.file_name().into_string()
+        {
+            remove_tree(&dir.join(name))?;
+        }
+    }
+    let start = Instant::now();
+    loop {
+        match fs::remove_dir(dir) {
+            Ok(()) => return Ok(()),
+            Err(err) if err.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(err) if err.kind() == ErrorKind::ResourceBusy => {
+                if start.elapsed() > EMPTY_DEADLINE {
+                    return Err(err);
+                }
+                sleep(Duration::from_millis(1));
+            }
+            Err(err) => return Err(err),
+        }
+    }
+}

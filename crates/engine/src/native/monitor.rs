@@ -1,0 +1,148 @@
+//! The monitor: one small, sleeping process for each generation. It is the parent of the
+//! container's first process, keeps its output and its exit code, and outlives the agent.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use brickyard_core::clock::{Clock, SystemClock};
+use brickyard_core::spec::Exit;
+use camino::Utf8Path;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::cgroup::Layout;
+use super::log::{Stream, Writer};
+use super::paths::Paths;
+use crate::InstanceId;
+
+/// How long output that is still in the pipes is waited for after the end.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Replaces this process by the same binary with other arguments, even if its file was replaced.
+pub(crate) fn exec_self(argv: &[String]) -> io::Error {
+    use std::os::unix::process::CommandExt;
+    std::process::Command::new("/proc/self/exe")
+        .arg0(&argv[0])
+        .args(&argv[1..])
+        .env_clear()
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .exec()
+}
+
+/// Entry of the hidden `__monitor` command, with the arguments after that word.
+pub fn main(arguments: &[String]) -> i32 {
+    match watch(arguments) {
+        Ok(()) => 0,
+        Err(_) => 1,
+    }
+}
+
+fn watch(arguments: &[String]) -> io::Result<()> {
+    let [root, environment, key, pid, stdout, stderr] = arguments else {
+        return Err(io::Error::other("wrong arguments"));
+    };
+    let environment = environment.parse().map_err(io::Error::other)?;
+    let id = InstanceId::from_key(&environment, key)
+        .ok_or_else(|| io::Error::other("wrong instance key"))?;
+    let number = |text: &String| text.parse::<i32>().map_err(io::Error::other);
+    let pid = number(pid)?;
+    let paths = Paths::new(Utf8Path::new(root));
+    let instance = paths.instance(&id);
+    let mut output = Output {
+        writer: Writer::open(&instance.log())?,
+        streams: [
+            (
+                Stream::Stdout,
+                Some(brickyard_sys::command::inherited(number(stdout)?)?),
+            ),
+            (
+                Stream::Stderr,
+                Some(brickyard_sys::command::inherited(number(stderr)?)?),
+            ),
+        ],
+    };
+    let process = Pid::from_raw(pid).ok_or_else(|| io::Error::other("wrong pid"))?;
+    let pidfd = pidfd_open(process, PidfdFlags::empty())?;
+    while !output.pump(Some(pidfd.as_fd()), None)? {}
+    let code = brickyard_sys::process::wait(pid);
+    // Whatever else was in it ended with the first process of its pid namespace.
+    let cgroup = paths.instance_cgroup(&id);
+    let layout = Layout::detect()?;
+    layout.kill(&format!("{cgroup}/c"))?;
+    let deadline = Instant::now() + DRAIN_DEADLINE;
+    while output.is_open() && Instant::now() < deadline {
+        output.pump(None, Some(Duration::from_millis(50)))?;
+    }
+    output.writer.finish()?;
+    let oom = layout.oom_kills(&cgroup) > 0;
+    let exit = Exit {
+        code,
+        oom,
+        time_ms: SystemClock::default().now_ms(),
+    };
+    super::write_atomically(&instance.exit(), &serde_json::to_vec(&exit)?)?;
+    // The runtime's state is of no use any more; the cgroups go when the generation is removed.
+    let _ = fs::remove_dir_all(instance.state());
+    Ok(())
+}
+
+/// Both output streams of a container and where they go.
+struct Output {
+    writer: Writer,
+    streams: [(Stream, Option<OwnedFd>); 2],
+}
+
+impl Output {
+    fn is_open(&self) -> bool {
+        self.streams.iter().any(|(_, fd)| fd.is_some())
+    }
+
+    /// Waits for output or the end of the process, takes the output; true when it ended.
+    fn pump(
+        &mut self,
+        process: Option<std::os::fd::BorrowedFd<'_>>,
+        timeout: Option<Duration>,
+    ) -> io::Result<bool> {
+        let mut ready = [false; 2];
+        let ended = {
+            let mut fds: Vec<PollFd<'_>> = process
+                .iter()
+                .map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN))
+                .collect();
+            let open: Vec<usize> = (0..2).filter(|at| self.streams[*at].1.is_some()).collect();
+            fds.extend(
+                self.streams
+                    .iter()
+                    .filter_map(|(_, fd)| fd.as_ref())
+                    .map(|fd| PollFd::new(fd, PollFlags::IN)),
+            );
+            let timeout: Option<Timespec> = timeout.and_then(|wait| wait.try_into().ok());
+            match poll(&mut fds, timeout.as_ref()) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(err) => return Err(err.into()),
+            }
+            let first = usize::from(process.is_some());
+            for (at, fd) in open.iter().zip(&fds[first..]) {
+                ready[*at] = !fd.revents().is_empty();
+            }
+            process.is_some() && !fds[0].revents().is_empty()
+        };
+        let mut buffer = [0; 16 << 10];
+        for at in (0..2).filter(|at| ready[*at]) {
+            let (stream, fd) = &mut self.streams[at];
+            let Some(open) = fd else { continue };
+            match rustix::io::read(open, &mut buffer) {
+                Ok(0) => *fd = None,
+                // A full disk must not stop the container: what cannot be kept is dropped.
+                Ok(count) => drop(self.writer.push(*stream, &buffer[..count])),
+                Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
+                Err(_) => *fd = None,
+            }
+        }
+        Ok(ended)
+    }
+}

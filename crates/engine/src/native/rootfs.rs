@@ -1,0 +1,306 @@
+//! The root file system of a generation: idmapped layers under an overlay, volumes and binds
+//! idmapped into it, first files written. All of it is mounted in the worker's mount namespace
+//! alone, so that a dead worker leaves no mount behind.
+
+use std::fs;
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, chown};
+
+use brickyard_core::spec::{Mount, MountKind};
+use brickyard_sys::mount::{Attributes, attach, clone_tree, set_attributes};
+use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid, openat2};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
+
+use super::paths::{InstancePaths, Paths};
+use crate::{FileWrite, StartRequest};
+
+/// A mounted root file system.
+pub(crate) struct Rootfs {
+    /// Its top directory.
+    pub(crate) root: OwnedFd,
+    /// First id of the instance on the host.
+    uid_base: u32,
+}
+
+/// Mounts layers, writable part, volumes, binds and memory of `request`.
+pub(crate) fn mount(
+    paths: &Paths,
+    instance: &InstancePaths,
+    request: &StartRequest,
+    user_namespace: BorrowedFd<'_>,
+    uid_base: u32,
+) -> io::Result<Rootfs> {
+    overlay(paths, instance, request, user_namespace, uid_base)
+        .map_err(context("mount the root file system"))?;
+    let rootfs = Rootfs {
+        root: open_dir(&instance.rootfs())?,
+        uid_base,
+    };
+    for mount in &request.spec.mounts {
+        rootfs
+            .mount_inside(paths, request, mount, user_namespace)
+            .map_err(context(format!("mount `{}`", mount.target)))?;
+    }
+    Ok(rootfs)
+}
+
+fn overlay(
+    paths: &Paths,
+    instance: &InstancePaths,
+    request: &StartRequest,
+    user_namespace: BorrowedFd<'_>,
+    uid_base: u32,
+) -> io::Result<()> {
+    for dir in [instance.upper(), instance.work()] {
+        fs::create_dir_all(&dir)?;
+        chown(&dir, Some(uid_base), Some(uid_base))?;
+    }
+    fs::create_dir_all(instance.rootfs())?;
+    let filesystem = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let mut layers: Vec<Utf8PathBuf> = request.layers.iter().rev().cloned().collect();
+    if layers.is_empty() {
+        // An image from scratch without files: overlay wants one layer all the same.
+        let empty = paths.root().join("empty");
+        fs::create_dir_all(&empty)?;
+        layers.push(empty);
+    }
+    // A detached mount lives as long as its descriptor: they stay open until the overlay is made.
+    let mut trees = Vec::new();
+    for layer in &layers {
+        let tree = clone_tree(CWD, layer.as_std_path(), false)
+            .map_err(context(format!("open layer `{layer}`")))?;
+        let attributes = Attributes {
+            read_only: true,
+            idmap: Some(user_namespace),
+            ..Attributes::default()
+        };
+        set_attributes(&tree, attributes).map_err(context("map the layer's ids"))?;
+        rustix::mount::fsconfig_set_fd(filesystem.as_fd(), "lowerdir+", tree.as_fd())
+            .map_err(|err| context("add a layer to the overlay")(err.into()))?;
+        trees.push(tree);
+    }
+    let text = |key: &str, value: &Utf8Path| {
+        rustix::mount::fsconfig_set_string(filesystem.as_fd(), key, value.as_std_path())
+    };
+    text("upperdir", &instance.upper())?;
+    text("workdir", &instance.work())?;
+    rustix::mount::fsconfig_create(filesystem.as_fd())?;
+    let mounted = rustix::mount::fsmount(
+        filesystem.as_fd(),
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        MountAttrFlags::empty(),
+    )?;
+    drop(trees);
+    attach(mounted, open_dir(&instance.rootfs())?)
+}
+
+fn open_dir(path: &Utf8Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(
+        CWD,
+        path.as_std_path(),
+        flags,
+        Mode::empty(),
+    )?)
+}
+
+/// Wraps an error with what was tried.
+pub(crate) fn context(action: impl Into<String>) -> impl FnOnce(io::Error) -> io::Error {
+    let action = action.into();
+    move |err| io::Error::new(err.kind(), format!("failed to {action}: {err}"))
+}
+
+impl Rootfs {
+    /// Opens a path as the instance will see it: symlinks resolve inside, nothing leads out.
+    fn open(&self, path: &Utf8Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        Ok(openat2(
+            &self.root,
+            path.as_std_path(),
+            flags | OFlags::CLOEXEC,
+            mode,
+            resolve,
+        )?)
+    }
+
+    /// Opens a directory inside, making what is missing of it.
+    pub(crate) fn ensure_dir(&self, path: &Utf8Path) -> io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let mut whole = Utf8PathBuf::from("/");
+        let mut parent = self.open(&whole, flags, Mode::empty())?;
+        for part in path.components() {
+            let name = match part {
+                Utf8Component::RootDir | Utf8Component::CurDir => continue,
+                Utf8Component::Normal(name) => name,
+                Utf8Component::ParentDir | Utf8Component::Prefix(_) => {
+                    return Err(io::Error::new(
+                        ErrorKind::InvalidInput,
+                        format!("`{path}` must not contain `..`"),
+                    ));
+                }
+            };
+            whole.push(name);
+            parent = match self.open(&whole, flags, Mode::empty()) {
+                Err(err) if err.kind() == ErrorKind::NotFound => {
+                    rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755))?;
+                    self.give(&parent, name, 0, 0)?;
+                    self.open(&whole, flags, Mode::empty())?
+                }
+                other => other.map_err(context(format!("open `{whole}`")))?,
+            };
+        }
+        Ok(parent)
+    }
+
+    /// Sets the owner of `name` in `dir`, in ids as the instance counts them.
+    fn give(&self, dir: impl AsFd, name: &str, uid: u32, gid: u32) -> io::Result<()> {
+        let (uid, gid) = (
+            Uid::from_raw(self.uid_base + uid),
+            Gid::from_raw(self.uid_base + gid),
+        );
+        Ok(rustix::fs::chownat(
+            dir,
+            name,
+            Some(uid),
+            Some(gid),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )?)
+    }
+
+    /// Writes a file and makes its directories.
+    pub(crate) fn write(&self, file: &FileWrite) -> io::Result<()> {
+        let (parent, name) = match (file.dest.parent(), file.dest.file_name()) {
+            (Some(parent), Some(name)) => (parent, name),
+            _ => return Err(io::Error::other(format!("`{}` is no file", file.dest))),
+        };
+        let dir = self.ensure_dir(parent)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let temporary = format!(".{name}.brickyard");
+        match rustix::fs::unlinkat(&dir, &*temporary, AtFlags::empty()) {
+            Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+            Err(err) => return Err(err.into()),
+        }
+        let mode = Mode::from_raw_mode(file.mode);
+        let fd = rustix::fs::openat(&dir, &*temporary, flags, mode)?;
+        let mut opened = fs::File::from(fd);
+        opened.write_all(&file.contents)?;
+        rustix::fs::fchmod(&opened, mode)?;
+        self.give(&dir, &temporary, file.uid, file.gid)?;
+        Ok(rustix::fs::renameat(&dir, &*temporary, &dir, name)?)
+    }
+
+    fn mount_inside(
+        &self,
+        paths: &Paths,
+        request: &StartRequest,
+        mount: &Mount,
+        user_namespace: BorrowedFd<'_>,
+    ) -> io::Result<()> {
+        for reserved in ["/proc", "/sys", "/dev"] {
+            if mount.target.starts_with(reserved) {
+                return Err(io::Error::other(format!(
+                    "nothing can be mounted under {reserved}"
+                )));
+            }
+        }
+        let source = match &mount.kind {
+            MountKind::Tmpfs { size_bytes, mode } => {
+                let tree = self.tmpfs(*size_bytes, mode.unwrap_or(0o1777))?;
+                set_attributes(
+                    &tree,
+                    Attributes {
+                        read_only: mount.read_only,
+                        no_suid: true,
+                        no_dev: true,
+                        ..Attributes::default()
+                    },
+                )?;
+                return attach(tree, self.ensure_dir(&mount.target)?);
+            }
+            MountKind::Volume { name } => {
+                let path = paths.volume(&request.id.environment, name);
+                self.ensure_volume(&path, &mount.target)?;
+                path
+            }
+            MountKind::Bind { source, create } => {
+                if *create && !source.exists() {
+                    fs::create_dir_all(source)?;
+                }
+                source.clone()
+            }
+        };
+        let tree = clone_tree(CWD, source.as_std_path(), true)
+            .map_err(context(format!("open `{source}`")))?;
+        let attributes = Attributes {
+            read_only: mount.read_only,
+            no_dev: true,
+            idmap: Some(user_namespace),
+            ..Attributes::default()
+        };
+        set_attributes(&tree, attributes).map_err(context(format!("map the ids of `{source}`")))?;
+        let target = if source.is_dir() {
+            self.ensure_dir(&mount.target)?
+        } else {
+            self.ensure_file(&mount.target)?
+        };
+        attach(tree, target)
+    }
+
+    fn tmpfs(&self, size_bytes: Option<u64>, mode: u32) -> io::Result<OwnedFd> {
+        let filesystem = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        let text = |key: &str, value: String| {
+            rustix::mount::fsconfig_set_string(filesystem.as_fd(), key, value)
+        };
+        if let Some(size) = size_bytes {
+            text("size", size.to_string())?;
+        }
+        text("mode", format!("{mode:o}"))?;
+        text("uid", self.uid_base.to_string())?;
+        text("gid", self.uid_base.to_string())?;
+        rustix::mount::fsconfig_create(filesystem.as_fd())?;
+        Ok(rustix::mount::fsmount(
+            filesystem.as_fd(),
+            FsMountFlags::FSMOUNT_CLOEXEC,
+            MountAttrFlags::empty(),
+        )?)
+    }
+
+    /// Makes a named volume on first use, with owner and mode of the image's directory, so that
+    /// software that does not run as root can write to it.
+    fn ensure_volume(&self, path: &Utf8Path, target: &Utf8Path) -> io::Result<()> {
+        if path.exists() {
+            return Ok(());
+        }
+        let parent = path.parent().unwrap_or(path);
+        fs::create_dir_all(parent)?;
+        let staged = parent.join(format!(".{}.new", path.file_name().unwrap_or_default()));
+        let _ = fs::remove_dir_all(&staged);
+        fs::create_dir(&staged)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        if let Ok(image_dir) = self.open(target, flags, Mode::empty()) {
+            let meta = fs::File::from(image_dir).metadata()?;
+            let inside = |id: u32| id.checked_sub(self.uid_base).unwrap_or(0);
+            chown(&staged, Some(inside(meta.uid())), Some(inside(meta.gid())))?;
+            fs::set_permissions(&staged, meta.permissions())?;
+        }
+        fs::rename(&staged, path)
+    }
+
+    fn ensure_file(&self, path: &Utf8Path) -> io::Result<OwnedFd> {
+        match self.open(path, OFlags::PATH, Mode::empty()) {
+            Err(err) if err.kind() == ErrorKind::NotFound => {
+                self.write(&FileWrite {
+                    dest: path.to_owned(),
+                    contents: Vec::new(),
+                    mode: 0o644,
+                    uid: 0,
+                    gid: 0,
+                })?;
+                self.open(path, OFlags::PATH, Mode::empty())
+            }
+            other => other,
+        }
+    }
+}
