@@ -3,6 +3,22 @@
 
 #![forbid(unsafe_code)]
 
+pub mod codes;
+mod decode;
+mod derive;
+pub mod dotenv;
+pub mod graph;
+pub mod interpolate;
+pub mod load;
+mod output;
+pub mod release;
+mod shell_words;
+mod spec_keys;
+pub mod tree;
 pub mod types;
+mod validate;
 
+pub use load::{Input, Loaded, default_file, load};
+pub use output::to_yaml;
+pub use release::Release;
 pub use types::System;

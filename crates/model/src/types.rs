@@ -229,7 +229,7 @@ pub struct Endpoint {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
     /// The other end; its endpoint is filled in where the target provides exactly one, and absent
-    /// on a line that only says "depends on" to a service without endpoints.
+    /// only on a derived line to a service that provides none or several.
     pub to: LineTarget,
     /// Whether and how this end follows a change of the other.
     pub on_change: OnChange,

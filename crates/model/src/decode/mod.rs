@@ -1,0 +1,375 @@
+//! Typed decoding: from the tree to values, with every error at once.
+//!
+//! A function that meets a mistake reports it and returns what can still be used, so that one bad
+//! key hides no other. [`Decoder`] has the findings, the context and the readers of single values;
+//! the modules beside it read one part of the file each.
+
+mod brickyard;
+mod environment;
+mod health;
+mod mounts;
+mod network;
+mod resources;
+mod service;
+mod system;
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use brickyard_core::diagnostic::nearest;
+use brickyard_core::size::{parse_bytes, parse_duration_ms};
+use brickyard_core::{
+    Alias, Code, Diagnostic, Diagnostics, Files, LineTarget, ServiceName, Source, VolumeName,
+};
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::codes;
+use crate::tree::{Entry, Kind, Node, Place};
+use crate::types::{OnChange, System};
+
+pub(crate) use network::link_dependency;
+pub(crate) use system::system;
+
+/// What decoding sees besides the tree.
+pub(crate) struct Decoder<'a> {
+    /// The files, for `env_file` and templates.
+    pub files: &'a dyn Files,
+    /// Variables of the process and of `.env`.
+    pub environment: &'a BTreeMap<String, String>,
+    /// What relative paths are relative to.
+    pub directory: &'a Utf8Path,
+    /// What was found.
+    pub diagnostics: Diagnostics,
+    /// Where things stand, for findings that later stages make.
+    pub places: BTreeMap<Spot, Place>,
+}
+
+/// A thing whose place later stages may have to show.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Spot {
+    /// A service's name.
+    Service(ServiceName),
+    /// An entry of `depends_on`, or a link that implies one.
+    Dependency(ServiceName, ServiceName),
+    /// A need's target.
+    Need(ServiceName, Alias),
+    /// A published port, by its number in the list.
+    Port(ServiceName, usize),
+    /// A use of a named volume.
+    Volume(ServiceName, VolumeName),
+    /// A template's destination, by its number in the list.
+    Template(ServiceName, usize),
+}
+
+/// A decoded file; lines and endpoints that are implied are not in the system yet.
+pub(crate) struct Draft {
+    /// What is known so far.
+    pub system: System,
+    /// What derivation needs to know about each service.
+    pub wishes: BTreeMap<ServiceName, Wishes>,
+}
+
+/// What a service says about its neighbours.
+#[derive(Default)]
+pub(crate) struct Wishes {
+    /// `expose`.
+    pub expose: Vec<u16>,
+    /// `links`.
+    pub links: Vec<(Alias, ServiceName)>,
+    /// `x-brickyard.needs`.
+    pub needs: Vec<Need>,
+}
+
+/// A need as written.
+pub(crate) struct Need {
+    pub alias: Alias,
+    pub to: LineTarget,
+    pub on_change: OnChange,
+}
+
+impl Decoder<'_> {
+    /// Reports an error at a place.
+    pub(crate) fn error(&mut self, code: Code, message: impl Into<String>, place: &Place) {
+        self.report(Diagnostic::error(code, message), place);
+    }
+
+    /// Reports a finding at a place.
+    pub(crate) fn report(&mut self, found: Diagnostic, place: &Place) {
+        let found = found.at(&place.source, place.span.clone(), "");
+        self.diagnostics.push(found);
+    }
+
+    pub(crate) fn bad_value(&mut self, message: impl Into<String>, place: &Place) {
+        self.error(codes::BAD_VALUE, message, place);
+    }
+
+    pub(crate) fn unsupported(&mut self, what: &str, place: &Place) {
+        self.error(
+            codes::UNSUPPORTED,
+            format!("{what} is not supported yet"),
+            place,
+        );
+    }
+
+    /// Reports a key that nothing reads: `spec` has the specification's keys of this level,
+    /// `within` says where it is. Extension keys pass, as in Compose.
+    pub(crate) fn unknown_key(&mut self, entry: &Entry, spec: &[&str], within: &str) {
+        let key = &entry.key;
+        if key.starts_with("x-") {
+            if nearest(key, ["x-brickyard"]).is_some() {
+                let found = Diagnostic::warning(codes::UNKNOWN_KEY, format!("unknown key `{key}`"))
+                    .hint("did you mean `x-brickyard`?");
+                self.report(found, &entry.key_place);
+            }
+            return;
+        }
+        if spec.contains(&key.as_str()) {
+            return self.unsupported(&format!("`{key}`"), &entry.key_place);
+        }
+        let mut found = Diagnostic::error(codes::UNKNOWN_KEY, format!("unknown key `{key}`"));
+        if let Some(name) = nearest(key, spec.iter().copied()) {
+            found = found.hint(format!("did you mean `{name}`?"));
+        }
+        let place = &entry.key_place;
+        self.diagnostics
+            .push(found.at(&place.source, place.span.clone(), format!("in {within}")));
+    }
+
+    fn wrong_type(&mut self, what: &str, wanted: &str, node: &Node) {
+        let is = match &node.kind {
+            Kind::Scalar { .. } if node.is_null() => "nothing",
+            Kind::Scalar { .. } => "text",
+            Kind::Sequence(_) => "a list",
+            Kind::Mapping(_) => "a mapping",
+        };
+        let message = format!("{what} must be {wanted}, and this is {is}");
+        self.error(codes::WRONG_TYPE, message, &node.place);
+    }
+
+    /// Text; numbers and booleans count as written.
+    pub(crate) fn text(&mut self, node: &Node, what: &str) -> Option<String> {
+        match &node.kind {
+            Kind::Scalar { text, .. } if !node.is_null() => Some(text.clone()),
+            _ => {
+                self.wrong_type(what, "text", node);
+                None
+            }
+        }
+    }
+
+    /// Text that `parse` understands.
+    pub(crate) fn parsed<T>(
+        &mut self,
+        node: &Node,
+        what: &str,
+        wanted: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
+        let text = self.text(node, what)?;
+        let value = parse(text.trim());
+        if value.is_none() {
+            let message = format!("`{text}` is no value for {what}: it must be {wanted}");
+            self.bad_value(message, &node.place);
+        }
+        value
+    }
+
+    pub(crate) fn whole<T: FromStr>(&mut self, node: &Node, what: &str) -> Option<T> {
+        self.parsed(node, what, "a whole number", |text| text.parse().ok())
+    }
+
+    pub(crate) fn boolean(&mut self, node: &Node, what: &str) -> Option<bool> {
+        self.parsed(node, what, "true or false", parse_bool)
+    }
+
+    pub(crate) fn duration_ms(&mut self, node: &Node, what: &str) -> Option<u64> {
+        let wanted = "a duration as 500ms, 10s or 1m30s";
+        self.parsed(node, what, wanted, parse_duration_ms)
+    }
+
+    pub(crate) fn bytes(&mut self, node: &Node, what: &str) -> Option<u64> {
+        self.parsed(node, what, "a size as 64m or 1.5g", parse_bytes)
+    }
+
+    pub(crate) fn cpu_millis(&mut self, node: &Node, what: &str) -> Option<u64> {
+        self.parsed(node, what, "a number of cores as 0.5 or 2", parse_cpus)
+    }
+
+    /// A name or another type whose parser explains what is wrong.
+    pub(crate) fn name<T>(&mut self, text: &str, place: &Place) -> Option<T>
+    where
+        T: FromStr,
+        T::Err: std::fmt::Display,
+    {
+        text.parse()
+            .map_err(|err: T::Err| self.error(codes::BAD_NAME, err.to_string(), place))
+            .ok()
+    }
+
+    /// One of a few words.
+    pub(crate) fn word<T: Copy>(
+        &mut self,
+        node: &Node,
+        what: &str,
+        words: &[(&str, T)],
+    ) -> Option<T> {
+        let text = self.text(node, what)?;
+        if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
+            return Some(*value);
+        }
+        let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let message = format!(
+            "`{text}` is no value for {what}: it is one of {}",
+            known.join(", ")
+        );
+        let mut found = Diagnostic::error(codes::BAD_VALUE, message);
+        if let Some(name) = nearest(&text, known) {
+            found = found.hint(format!("did you mean `{name}`?"));
+        }
+        self.report(found, &node.place);
+        None
+    }
+
+    /// The entries of a mapping; null is an empty one.
+    pub(crate) fn entries<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Entry] {
+        match &node.kind {
+            Kind::Mapping(entries) => entries,
+            _ if node.is_null() => &[],
+            _ => {
+                self.wrong_type(what, "a mapping", node);
+                &[]
+            }
+        }
+    }
+
+    /// The items of a list; null is an empty one.
+    pub(crate) fn items<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Node] {
+        match &node.kind {
+            Kind::Sequence(items) => items,
+            _ if node.is_null() => &[],
+            _ => {
+                self.wrong_type(what, "a list", node);
+                &[]
+            }
+        }
+    }
+
+    /// A list of texts.
+    pub(crate) fn texts(&mut self, node: &Node, what: &str) -> Vec<String> {
+        let item = format!("an item of {what}");
+        self.items(node, what)
+            .iter()
+            .filter_map(|node| self.text(node, &item))
+            .collect()
+    }
+
+    /// One text or a list of them.
+    pub(crate) fn one_or_more<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Node] {
+        match &node.kind {
+            Kind::Scalar { .. } if !node.is_null() => std::slice::from_ref(node),
+            _ => self.items(node, what),
+        }
+    }
+
+    /// Key and value pairs from a mapping or a list of `KEY=VALUE`. A value is `None` where none
+    /// was written.
+    pub(crate) fn pairs(&mut self, node: &Node, what: &str) -> Vec<(String, Option<String>)> {
+        if let Kind::Sequence(items) = &node.kind {
+            return items
+                .iter()
+                .filter_map(|item| self.text(item, &format!("an item of {what}")))
+                .map(|text| match text.split_once('=') {
+                    Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+                    None => (text, None),
+                })
+                .collect();
+        }
+        let mut pairs = Vec::new();
+        for entry in self.entries(node, what) {
+            if entry.value.is_null() {
+                pairs.push((entry.key.clone(), None));
+            } else if let Some(text) = self.text(&entry.value, &format!("`{}`", entry.key)) {
+                pairs.push((entry.key.clone(), Some(text)));
+            }
+        }
+        pairs
+    }
+
+    /// An absolute path without `.` and `..`, from one that may be relative to the project.
+    pub(crate) fn path(&self, text: &str) -> Utf8PathBuf {
+        let home = || self.environment.get("HOME");
+        match (text.strip_prefix('~'), home()) {
+            (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => {
+                clean(&Utf8Path::new(home).join(rest.trim_start_matches('/')))
+            }
+            _ => clean(&self.directory.join(text)),
+        }
+    }
+
+    /// A path inside an instance.
+    pub(crate) fn inner_path(&mut self, text: &str, what: &str, place: &Place) -> Utf8PathBuf {
+        let path = Utf8Path::new(text);
+        if !path.is_absolute() || path.components().any(|part| part.as_str() == "..") {
+            let message = format!("{what} must be an absolute path without `..`, not `{text}`");
+            self.bad_value(message, place);
+        }
+        clean(path)
+    }
+
+    /// A file's text. A file that cannot be read is an error at `place`.
+    pub(crate) fn read(&mut self, path: &Utf8Path, shown: &str, place: &Place) -> Option<String> {
+        match read_text(self.files, path) {
+            Ok(text) => Some(text),
+            Err(reason) => {
+                let message = format!("`{shown}` cannot be read: {reason}");
+                self.error(codes::UNREADABLE, message, place);
+                None
+            }
+        }
+    }
+}
+
+/// A file's text, or why there is none.
+pub(crate) fn read_text(files: &dyn Files, path: &Utf8Path) -> Result<String, String> {
+    let bytes = files.read(path).map_err(|err| match err.kind() {
+        std::io::ErrorKind::NotFound => format!("there is no file `{path}`"),
+        _ => err.to_string(),
+    })?;
+    String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned())
+}
+
+/// Removes `.`, `..` and doubled slashes by the text alone.
+pub(crate) fn clean(path: &Utf8Path) -> Utf8PathBuf {
+    use camino::Utf8Component;
+    let mut out = Utf8PathBuf::new();
+    for part in path.components() {
+        match part {
+            Utf8Component::CurDir => {}
+            Utf8Component::ParentDir => {
+                out.pop();
+            }
+            part => out.push(part),
+        }
+    }
+    out
+}
+
+/// Booleans as YAML 1.1 and 1.2 write them.
+fn parse_bool(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "y" => Some(true),
+        "false" | "no" | "off" | "n" => Some(false),
+        _ => None,
+    }
+}
+
+fn parse_cpus(text: &str) -> Option<u64> {
+    let cores: f64 = text.parse().ok()?;
+    (cores.is_finite() && (0.0..1e6).contains(&cores)).then_some((cores * 1000.0).round() as u64)
+}
+
+/// A source for a file that was read besides the Compose file.
+pub(crate) fn source_of(path: &str, text: String) -> Arc<Source> {
+    Source::new(path, text)
+}

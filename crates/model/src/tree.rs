@@ -1,0 +1,468 @@
+//! A YAML document as a tree that keeps what people wrote: raw scalar text, whether it was quoted,
+//! and the place of every key and value.
+//!
+//! Raw text matters because YAML's own typing would lose it (`1.50`, `010`, `no`). Anchors,
+//! aliases and `<<` merge keys are resolved here; an alias copies its node with the places of the
+//! anchor, which is where a mistake has to be put right.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use brickyard_core::{Diagnostic, Diagnostics, Source};
+use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, Span, StrInput};
+
+use crate::codes;
+
+/// Most nodes after aliases are resolved: a few lines of nested aliases can ask for billions.
+const NODE_COUNT_MAX: usize = 200_000;
+
+/// Deepest nesting; later stages recurse.
+const DEPTH_MAX: usize = 64;
+
+/// A range of a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub source: Arc<Source>,
+    /// Bytes of its text.
+    pub span: Range<usize>,
+}
+
+impl Place {
+    /// `FILE:LINE:COLUMN`.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let (line, column) = self.source.position(self.span.start);
+        format!("{}:{line}:{column}", self.source.name)
+    }
+}
+
+/// A value with its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// What it is.
+    pub kind: Kind,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// What a node is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// Text, a number, a boolean or null: typed only when it is used.
+    Scalar {
+        /// The text after YAML's own escapes.
+        text: String,
+        /// Whether it was written without quotes, so that `null` is null.
+        plain: bool,
+    },
+    /// A list.
+    Sequence(Vec<Node>),
+    /// Keys and values in the order in which they were written.
+    Mapping(Vec<Entry>),
+}
+
+/// A key with its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The key's text.
+    pub key: String,
+    /// Where the key stands.
+    pub key_place: Place,
+    /// The value.
+    pub value: Node,
+}
+
+impl Node {
+    /// Whether it is YAML's null: nothing, `~` or an unquoted `null`.
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        match &self.kind {
+            Kind::Scalar { text, plain } => {
+                *plain && matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL")
+            }
+            Kind::Sequence(_) | Kind::Mapping(_) => false,
+        }
+    }
+
+    /// The value of a key, when this is a mapping that has it.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        match &self.kind {
+            Kind::Mapping(entries) => entries
+                .iter()
+                .find(|entry| entry.key == key)
+                .map(|entry| &entry.value),
+            Kind::Scalar { .. } | Kind::Sequence(_) => None,
+        }
+    }
+}
+
+/// Reads one document. The tree is absent when the text is not YAML; duplicate keys are reported
+/// and the first one counts.
+#[must_use]
+pub fn parse(source: &Arc<Source>) -> (Option<Node>, Diagnostics) {
+    let mut builder = Builder {
+        source,
+        parser: Parser::new_from_str(&source.text),
+        anchors: BTreeMap::new(),
+        node_count: 0,
+        diagnostics: Vec::new(),
+    };
+    let root = match builder.document() {
+        Ok(root) => root,
+        Err(Stopped(diagnostic)) => {
+            builder.diagnostics.push(*diagnostic);
+            None
+        }
+    };
+    (root, builder.diagnostics)
+}
+
+/// Reading cannot go on. Boxed, as it is rare and large.
+struct Stopped(Box<Diagnostic>);
+
+/// A node that aliases may copy, with what the copy costs.
+struct Anchored {
+    node: Node,
+    node_count: usize,
+    depth: usize,
+}
+
+struct Builder<'a> {
+    source: &'a Arc<Source>,
+    parser: Parser<'a, StrInput<'a>>,
+    anchors: BTreeMap<usize, Anchored>,
+    node_count: usize,
+    diagnostics: Diagnostics,
+}
+
+impl<'a> Builder<'a> {
+    fn place(&self, span: Range<usize>) -> Place {
+        Place {
+            source: Arc::clone(self.source),
+            span,
+        }
+    }
+
+    fn stop(&self, message: impl Into<String>, span: Range<usize>) -> Stopped {
+        let found = Diagnostic::error(codes::SYNTAX, message).at(self.source, span, "");
+        Stopped(Box::new(found))
+    }
+
+    fn range(&self, span: &Span) -> Range<usize> {
+        let end = self.source.text.len();
+        span.byte_range().unwrap_or(end..end)
+    }
+
+    /// The next event that is not a comment.
+    fn next(&mut self) -> Result<(Event<'a>, Range<usize>), Stopped> {
+        loop {
+            match self.parser.next_event() {
+                None => {
+                    let end = self.source.text.len();
+                    return Err(self.stop("the YAML ends too early", end..end));
+                }
+                Some(Err(err)) => {
+                    let end = self.source.text.len();
+                    let at = err.marker().byte_offset().unwrap_or(end).min(end);
+                    let info = err.to_string();
+                    // The place is in the label; the parser's own " at byte ..." would repeat it.
+                    let info = info.split(" at ").next().unwrap_or(&info).to_owned();
+                    return Err(self.stop(format!("this is not valid YAML: {info}"), at..at));
+                }
+                Some(Ok((event, span))) => match event {
+                    Event::StreamStart | Event::DocumentStart(..) | Event::Comment(..) => {}
+                    event => return Ok((event, self.range(&span))),
+                },
+            }
+        }
+    }
+
+    fn document(&mut self) -> Result<Option<Node>, Stopped> {
+        let (event, span) = self.next()?;
+        if matches!(event, Event::StreamEnd) {
+            return Ok(None);
+        }
+        let (root, _) = self.node(event, span, 0)?;
+        let (_, span) = self.next()?;
+        if !matches!(self.next()?, (Event::StreamEnd, _)) {
+            return Err(self.stop("more than one YAML document is not supported yet", span));
+        }
+        Ok(Some(root))
+    }
+
+    /// The node that `event` begins, and its depth.
+    fn node(
+        &mut self,
+        event: Event<'a>,
+        span: Range<usize>,
+        depth: usize,
+    ) -> Result<(Node, usize), Stopped> {
+        self.count(1, depth, &span)?;
+        let count_before = self.node_count;
+        let (node, anchor, height) = match event {
+            Event::Alias(id) => return self.alias(id, span, depth),
+            Event::Scalar(text, style, anchor, tag) => {
+                let mut plain = style == ScalarStyle::Plain;
+                match tag
+                    .as_deref()
+                    .map(|tag| (tag.core_suffix(), tag.original()))
+                {
+                    Some((Some("str"), _)) => plain = false,
+                    Some((None, name)) => return Err(self.tag(&name, span)),
+                    Some((Some(_), _)) | None => {}
+                }
+                let text = text.into_owned();
+                let place = self.place(span);
+                let kind = Kind::Scalar { text, plain };
+                (Node { kind, place }, anchor, 0)
+            }
+            Event::SequenceStart(_, anchor, tag) => {
+                self.refuse_tag(tag.as_deref(), &span)?;
+                let (node, height) = self.sequence(span, depth)?;
+                (node, anchor, height)
+            }
+            Event::MappingStart(_, anchor, tag) => {
+                self.refuse_tag(tag.as_deref(), &span)?;
+                let (node, height) = self.mapping(span, depth)?;
+                (node, anchor, height)
+            }
+            _ => return Err(self.stop("this is not valid YAML: a value is missing", span)),
+        };
+        if anchor != 0 {
+            let anchored = Anchored {
+                node: node.clone(),
+                node_count: self.node_count - count_before + 1,
+                depth: height,
+            };
+            self.anchors.insert(anchor, anchored);
+        }
+        Ok((node, height))
+    }
+
+    fn count(&mut self, added: usize, depth: usize, span: &Range<usize>) -> Result<(), Stopped> {
+        self.node_count = self.node_count.saturating_add(added);
+        if depth > DEPTH_MAX {
+            let message = format!("the YAML is nested more than {DEPTH_MAX} deep");
+            return Err(self.stop(message, span.clone()));
+        }
+        if self.node_count > NODE_COUNT_MAX {
+            let message = format!("the YAML has more than {NODE_COUNT_MAX} values");
+            return Err(self.stop(message, span.clone()));
+        }
+        Ok(())
+    }
+
+    fn refuse_tag(
+        &self,
+        tag: Option<&serde_saphyr::granit_parser::Tag>,
+        span: &Range<usize>,
+    ) -> Result<(), Stopped> {
+        match tag {
+            Some(tag) if !tag.is_yaml_core_schema() => Err(self.tag(&tag.original(), span.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    fn tag(&self, name: &str, span: Range<usize>) -> Stopped {
+        let message = format!("the YAML tag `{name}` is not supported yet");
+        let found = Diagnostic::error(codes::UNSUPPORTED, message).at(self.source, span, "");
+        Stopped(Box::new(found))
+    }
+
+    fn alias(
+        &mut self,
+        id: usize,
+        span: Range<usize>,
+        depth: usize,
+    ) -> Result<(Node, usize), Stopped> {
+        let Some(anchored) = self.anchors.get(&id) else {
+            return Err(self.stop("this alias stands inside of its own anchor", span));
+        };
+        let (node_count, height) = (anchored.node_count, anchored.depth);
+        self.count(node_count, depth + height, &span)?;
+        Ok((self.anchors[&id].node.clone(), height))
+    }
+
+    fn sequence(&mut self, span: Range<usize>, depth: usize) -> Result<(Node, usize), Stopped> {
+        let mut items = Vec::new();
+        let mut height = 0;
+        loop {
+            let (event, item_span) = self.next()?;
+            if matches!(event, Event::SequenceEnd) {
+                let place = self.place(span.start..item_span.end.max(span.start));
+                let kind = Kind::Sequence(items);
+                return Ok((Node { kind, place }, height));
+            }
+            let (item, item_height) = self.node(event, item_span, depth + 1)?;
+            height = height.max(item_height + 1);
+            items.push(item);
+        }
+    }
+
+    fn mapping(&mut self, span: Range<usize>, depth: usize) -> Result<(Node, usize), Stopped> {
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut merges = Vec::new();
+        let mut height = 0;
+        loop {
+            let (event, key_span) = self.next()?;
+            if matches!(event, Event::MappingEnd) {
+                let place = self.place(span.start..key_span.end.max(span.start));
+                for merge in merges {
+                    self.merge(&mut entries, merge)?;
+                }
+                let kind = Kind::Mapping(entries);
+                return Ok((Node { kind, place }, height));
+            }
+            let (key, _) = self.node(event, key_span.clone(), depth + 1)?;
+            let (event, value_span) = self.next()?;
+            let (value, value_height) = self.node(event, value_span, depth + 1)?;
+            height = height.max(value_height + 1);
+            let Kind::Scalar { text, plain } = key.kind else {
+                return Err(self.stop("a key must be text", key_span));
+            };
+            if plain && text == "<<" {
+                merges.push(value);
+                continue;
+            }
+            let entry = Entry {
+                key: text,
+                key_place: self.place(key_span),
+                value,
+            };
+            match entries.iter().find(|other| other.key == entry.key) {
+                None => entries.push(entry),
+                Some(first) => {
+                    let found = duplicate(&entry, first);
+                    self.diagnostics.push(found);
+                }
+            }
+        }
+    }
+
+    /// Adds what `<<: value` brings: keys that are not there yet.
+    fn merge(&mut self, entries: &mut Vec<Entry>, value: Node) -> Result<(), Stopped> {
+        match value.kind {
+            Kind::Mapping(merged) => {
+                for entry in merged {
+                    if entries.iter().all(|other| other.key != entry.key) {
+                        entries.push(entry);
+                    }
+                }
+                Ok(())
+            }
+            Kind::Sequence(values) => values
+                .into_iter()
+                .try_for_each(|value| self.merge(entries, value)),
+            Kind::Scalar { .. } => {
+                let span = value.place.span;
+                Err(self.stop("`<<` takes a mapping or a list of mappings", span))
+            }
+        }
+    }
+}
+
+fn duplicate(again: &Entry, first: &Entry) -> Diagnostic {
+    let (here, there) = (&again.key_place, &first.key_place);
+    let message = format!("the key `{}` stands twice in one mapping", again.key);
+    Diagnostic::error(codes::DUPLICATE_KEY, message)
+        .at(&here.source, here.span.clone(), "again here")
+        .at(&there.source, there.span.clone(), "first here")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(text: &str) -> Node {
+        let (root, diagnostics) = parse(&Source::new("t.yaml", text));
+        assert_eq!(diagnostics, []);
+        root.unwrap()
+    }
+
+    fn text<'a>(node: &'a Node, path: &[&str]) -> &'a str {
+        let node = path.iter().fold(node, |node, key| node.get(key).unwrap());
+        match &node.kind {
+            Kind::Scalar { text, .. } => text,
+            _ => panic!("no scalar at {path:?}"),
+        }
+    }
+
+    fn first_message(text: &str) -> String {
+        let (_, diagnostics) = parse(&Source::new("t.yaml", text));
+        let found = diagnostics.first().expect("a finding");
+        let label = &found.labels[0];
+        let (line, column) = label.source.position(label.span.start);
+        format!("{line}:{column} {}", found.message)
+    }
+
+    #[test]
+    fn scalars_keep_their_text_style_and_place() {
+        let root = tree("a: 1.50\nb: 010\nc: 'null'\nd:\n# comment\ne: [x, \"ü\"]\n");
+        assert_eq!(text(&root, &["a"]), "1.50");
+        assert_eq!(text(&root, &["b"]), "010");
+        assert!(!root.get("c").unwrap().is_null());
+        assert!(root.get("d").unwrap().is_null());
+        let place = &root.get("b").unwrap().place;
+        assert_eq!(&place.source.text[place.span.clone()], "010");
+        assert_eq!(place.describe(), "t.yaml:2:4");
+    }
+
+    #[test]
+    fn aliases_and_merge_keys_resolve_and_written_keys_win() {
+        let root = tree(
+            "x: &x {a: 1, b: 2}\ny: &y {b: 3, c: 4}\n\
+             one: {<<: *x, a: 0}\nmany: {<<: [*x, *y]}\nplain: *x\nliteral: {'<<': 1}\n",
+        );
+        assert_eq!(text(&root, &["one", "a"]), "0");
+        assert_eq!(text(&root, &["one", "b"]), "2");
+        assert_eq!(text(&root, &["many", "b"]), "2");
+        assert_eq!(text(&root, &["many", "c"]), "4");
+        assert_eq!(text(&root, &["plain", "a"]), "1");
+        assert_eq!(text(&root, &["literal", "<<"]), "1");
+    }
+
+    #[test]
+    fn a_duplicate_key_names_both_places() {
+        let (_, diagnostics) = parse(&Source::new("t.yaml", "a: 1\nb: 2\na: 3\n"));
+        let places: Vec<_> = diagnostics[0]
+            .labels
+            .iter()
+            .map(|label| label.source.position(label.span.start))
+            .collect();
+        assert_eq!(diagnostics[0].code, codes::DUPLICATE_KEY);
+        assert_eq!(places, [(3, 1), (1, 1)]);
+    }
+
+    #[test]
+    fn broken_yaml_says_where() {
+        let message = first_message("services:\n  web: [a, b\n  db: {}\n");
+        assert!(message.contains("this is not valid YAML"), "{message}");
+        assert!(
+            message.starts_with('2') || message.starts_with('3'),
+            "{message}"
+        );
+        assert!(first_message("a: *nowhere\n").starts_with("1:"));
+        assert!(first_message("a: !reset null\n").contains("`!reset` is not supported yet"));
+        assert!(first_message("a: 1\n---\nb: 2\n").contains("more than one YAML document"));
+        assert!(first_message("? [a]\n: b\n").contains("a key must be text"));
+        assert!(first_message("a: &a [*a]\n").contains("inside of its own anchor"));
+    }
+
+    #[test]
+    fn a_billion_laughs_are_refused() {
+        let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+        for level in 1..12 {
+            let items = vec![format!("*a{}", level - 1); 10].join(", ");
+            text.push_str(&format!("a{level}: &a{level} [{items}]\n"));
+        }
+        assert!(first_message(&text).contains("more than 200000 values"));
+        let mut text = String::from("a0: &a0 x\n");
+        for level in 1..500 {
+            text.push_str(&format!("a{level}: &a{level} [*a{}]\n", level - 1));
+        }
+        assert!(first_message(&text).contains("nested more than"));
+    }
+}

@@ -1,0 +1,176 @@
+//! Rules that need the whole system: names exist, starts are not circular, nothing collides.
+
+use std::collections::BTreeMap;
+
+use brickyard_core::diagnostic::nearest;
+use brickyard_core::spec::MountKind;
+use brickyard_core::{Diagnostic, Diagnostics, ServiceName, VolumeName};
+
+use crate::codes;
+use crate::decode::Spot;
+use crate::graph;
+use crate::tree::Place;
+use crate::types::{PublishedPort, System};
+
+/// Checks the system. Dependencies that need not exist and do not are removed.
+pub(crate) fn validate(
+    system: &mut System,
+    places: &BTreeMap<Spot, Place>,
+    diagnostics: &mut Diagnostics,
+) {
+    let mut check = Check {
+        places,
+        diagnostics,
+    };
+    check.dependencies(system);
+    check.start_cycles(system);
+    check.images(system);
+    check.published_ports(system);
+    check.volumes(system);
+    check.templates(system);
+    check.externals(system);
+}
+
+struct Check<'a> {
+    places: &'a BTreeMap<Spot, Place>,
+    diagnostics: &'a mut Diagnostics,
+}
+
+impl Check<'_> {
+    fn add(&mut self, found: Diagnostic, spots: &[(Spot, &str)]) {
+        let mut found = found;
+        for (spot, text) in spots {
+            if let Some(place) = self.places.get(spot) {
+                found = found.at(&place.source, place.span.clone(), *text);
+            }
+        }
+        self.diagnostics.push(found);
+    }
+
+    fn dependencies(&mut self, system: &mut System) {
+        let known: Vec<ServiceName> = system.services.keys().cloned().collect();
+        for (name, service) in &mut system.services {
+            service.depends_on.retain(|other, dependency| {
+                if known.contains(other) {
+                    return true;
+                }
+                let message =
+                    format!("service `{name}` depends on `{other}`, which is not defined");
+                let mut found = match dependency.required {
+                    true => Diagnostic::error(codes::UNDEFINED, message),
+                    false => Diagnostic::warning(codes::UNDEFINED, message),
+                };
+                if let Some(near) = nearest(other.as_str(), known.iter().map(ServiceName::as_str)) {
+                    let hint = format!("a service named `{near}` exists; did you mean that?");
+                    found = found.hint(hint);
+                }
+                self.add(
+                    found,
+                    &[(Spot::Dependency(name.clone(), other.clone()), "")],
+                );
+                false
+            });
+        }
+    }
+
+    fn start_cycles(&mut self, system: &System) {
+        for cycle in graph::start_cycles(system) {
+            let mut shown: Vec<String> = cycle.iter().map(|name| format!("`{name}`")).collect();
+            shown.push(shown[0].clone());
+            let message = format!(
+                "services wait for each other's start: {}",
+                shown.join(" -> ")
+            );
+            let spots: Vec<_> = cycle
+                .iter()
+                .zip(cycle.iter().cycle().skip(1))
+                .map(|(name, next)| (Spot::Dependency(name.clone(), next.clone()), ""))
+                .collect();
+            let found = Diagnostic::error(codes::START_CYCLE, message)
+                .hint("break the circle, or use `needs`, which may be circular");
+            self.add(found, &spots);
+        }
+    }
+
+    fn images(&mut self, system: &System) {
+        for (name, service) in &system.services {
+            if service.image.is_none() && service.build.is_none() {
+                let message = format!("service `{name}` has neither `image` nor `build`");
+                let found = Diagnostic::error(codes::MISSING_KEY, message);
+                self.add(found, &[(Spot::Service(name.clone()), "")]);
+            }
+        }
+    }
+
+    fn published_ports(&mut self, system: &System) {
+        let mut seen: Vec<(&PublishedPort, Spot)> = Vec::new();
+        for (name, service) in &system.services {
+            for (index, port) in service.ports.iter().enumerate() {
+                let spot = Spot::Port(name.clone(), index);
+                if let Some((_, first)) = seen.iter().find(|(other, _)| collide(port, other)) {
+                    let published = port.published.unwrap_or_default();
+                    let message = format!("the host port {published} is published twice");
+                    let found = Diagnostic::error(codes::CONFLICT, message);
+                    let spots = [(spot.clone(), "again here"), (first.clone(), "first here")];
+                    self.add(found, &spots);
+                }
+                seen.push((port, spot));
+            }
+        }
+    }
+
+    fn volumes(&mut self, system: &System) {
+        for (name, service) in &system.services {
+            for mount in &service.mounts {
+                let MountKind::Volume { name: volume } = &mount.kind else {
+                    continue;
+                };
+                if system.volumes.contains(volume) {
+                    continue;
+                }
+                let message =
+                    format!("service `{name}` uses the volume `{volume}`, which is not declared");
+                let declared = system.volumes.iter().map(VolumeName::as_str);
+                let hint = match nearest(volume.as_str(), declared) {
+                    Some(near) => format!("a volume named `{near}` exists; did you mean that?"),
+                    None => format!("declare it on the top level: `volumes: {{{volume}: {{}}}}`"),
+                };
+                let found = Diagnostic::error(codes::UNDEFINED, message).hint(hint);
+                self.add(found, &[(Spot::Volume(name.clone(), volume.clone()), "")]);
+            }
+        }
+    }
+
+    fn templates(&mut self, system: &System) {
+        for (name, service) in &system.services {
+            let mut seen = BTreeMap::new();
+            for (index, template) in service.templates.iter().enumerate() {
+                let spot = Spot::Template(name.clone(), index);
+                if let Some(first) = seen.insert(&template.dest, spot.clone()) {
+                    let message = format!("two templates of `{name}` write `{}`", template.dest);
+                    let found = Diagnostic::error(codes::CONFLICT, message);
+                    self.add(found, &[(spot, "again here"), (first, "first here")]);
+                }
+            }
+        }
+    }
+
+    fn externals(&mut self, system: &System) {
+        for name in system.external.keys() {
+            if system.services.contains_key(name) {
+                let message = format!("`{name}` is a service and an external box at once");
+                let found = Diagnostic::error(codes::CONFLICT, message);
+                self.add(found, &[(Spot::Service(name.clone()), "")]);
+            }
+        }
+    }
+}
+
+/// Whether the host cannot listen for both.
+fn collide(one: &PublishedPort, other: &PublishedPort) -> bool {
+    let everywhere = |port: &PublishedPort| port.host_ip.is_none_or(|ip| ip.is_unspecified());
+    one.published.is_some()
+        && one.published == other.published
+        && one.transport == other.transport
+        && (one.host_ip == other.host_ip || everywhere(one) || everywhere(other))
+}
