@@ -149,11 +149,16 @@ fn implied_lines(
     };
     let dependencies = service.depends_on.keys().filter_map(|other| {
         let alias = Alias::new(other.as_str()).ok()?;
-        Some((alias, other.clone()))
+        Some((alias, other.clone(), false))
     });
-    for (alias, other) in links.iter().cloned().chain(dependencies) {
+    let links = links.iter().cloned();
+    let links = links.map(|(alias, other)| (alias, other, true));
+    for (alias, other, is_link) in links.chain(dependencies) {
         let by_name = alias.as_str() == other.as_str();
-        let known = needs.values().any(|line| line.to.service == other);
+        // A link is as good as written: only a need makes it superfluous, not another link.
+        let known = needs
+            .values()
+            .any(|line| line.to.service == other && !(is_link && line.derived));
         if needs.contains_key(&alias) || (by_name && known) {
             continue;
         }

@@ -33,7 +33,7 @@ pub struct Input<'a> {
     pub project_directory: Utf8PathBuf,
     /// The environment of the process.
     pub environment: &'a BTreeMap<String, String>,
-    /// Env files given by hand; when empty, `.env` of the project directory is read if it is there.
+    /// Env files given by hand, relative ones from the project directory; when empty, `.env` of the project directory is read if it is there.
     pub env_files: &'a [Utf8PathBuf],
     /// The system's name when it was given by hand.
     pub name: Option<&'a str>,
@@ -61,6 +61,11 @@ pub fn load(input: &Input<'_>) -> Loaded {
     let mut diagnostics = Vec::new();
     let system = stages(input, &mut diagnostics);
     let system = system.filter(|_| !has_errors(&diagnostics));
+    // People work through a file from the top; the sort is stable, so stages stay in order.
+    diagnostics.sort_by_key(|found| {
+        let label = found.labels.first();
+        label.map(|label| (label.source.name.clone(), label.span.start))
+    });
     Loaded {
         system,
         diagnostics,
@@ -163,7 +168,12 @@ fn name(
     let node = node.filter(|node| !node.is_null());
     let written = node.and_then(|node| match &node.kind {
         Kind::Scalar { text, .. } => Some(text.as_str()),
-        Kind::Sequence(_) | Kind::Mapping(_) => None,
+        Kind::Sequence(_) | Kind::Mapping(_) => {
+            let place = &node.place;
+            let found = Diagnostic::error(codes::WRONG_TYPE, "`name` must be text");
+            diagnostics.push(found.at(&place.source, place.span.clone(), ""));
+            None
+        }
     });
     let given = input.name.or(variable.filter(|name| !name.is_empty()));
     let (text, place) = match (given, written) {

@@ -1,0 +1,11 @@
+//! Loading whole files through the public interface.
+
+#![forbid(unsafe_code)]
+
+mod decoding;
+mod derivation;
+mod errors;
+mod graph;
+mod names;
+mod robustness;
+mod yard;
