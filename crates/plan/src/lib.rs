@@ -1,1 +1,34 @@
-//! plan
+//! Deciding: wanted and observed in, plan and next actions out. Pure and deterministic.
+//!
+//! - [`wanted`]: a release with its configuration, resolved to what each service should run;
+//! - [`observed`]: one [`observed::Record`] for each generation that exists or is intended;
+//! - [`view`]: configuration and registry as templates and lines see them;
+//! - [`difference`]: what is different about one slot, and why;
+//! - [`order`]: who has to wait for whom;
+//! - [`decide`]: what may be done *now*; called again after every event until nothing is left;
+//! - [`apply`]: what an action's beginning and end change;
+//! - [`plan`]: everything that would be done, with the keys that it was decided on;
+//! - [`simulator`]: scripted scenarios on a fake world.
+//!
+//! Guarantees: the same input gives the same output; run to the end, [`decide::decide`] reaches a
+//! state in which it returns nothing, cycles of lines included; a tier never changes as a whole.
+
+#![forbid(unsafe_code)]
+
+pub mod apply;
+pub mod decide;
+pub mod difference;
+pub mod observed;
+pub mod order;
+pub mod plan;
+
+pub mod simulator;
+pub mod view;
+pub mod wanted;
+
+pub use apply::{Outcome, begin, finish};
+pub use decide::{Action, Decision, decide};
+pub use observed::{Health, Observed, Place, Record, State};
+pub use plan::Plan;
+pub use view::View;
+pub use wanted::{ImageConfig, Wanted, WantedService};

@@ -1,0 +1,323 @@
+//! What an action's beginning and end change in the records.
+//!
+//! [`begin`] is the intent: its result is written before the effect starts. [`finish`] takes what
+//! the effect, or the world by itself, brought about. Both are used by the agent and by the
+//! simulator, so what is simulated is what runs.
+
+use std::collections::BTreeMap;
+
+use brickyard_core::clock::Millis;
+use brickyard_core::spec::Exit;
+use brickyard_core::{Alias, Digest, Generation};
+use camino::Utf8PathBuf;
+
+use crate::decide::{Action, STEADY_MS, StartJob};
+use crate::observed::{Health, Observed, Place, Record, State};
+use crate::wanted::Wanted;
+
+/// First pause before a failed reload is repeated; it doubles up to a minute.
+const RELOAD_RETRY_FIRST_MS: Millis = 200;
+
+/// What an effect, or the world by itself, brought about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// A start or restart ended: with a process, or refused.
+    Started(Result<i32, String>),
+    /// A stop ended. With `removed`, nothing of the generation is left.
+    Stopped {
+        /// How the process ended.
+        exit: Exit,
+        /// Whether the generation was removed too.
+        removed: bool,
+    },
+    /// A removal ended.
+    Removed,
+    /// A file was put into place, or its check refused it.
+    Rendered {
+        /// Its destination.
+        dest: Utf8PathBuf,
+        /// Its digest.
+        digest: Digest,
+        /// Whether the process need not be told.
+        silent: bool,
+        /// Why it was refused.
+        result: Result<(), String>,
+    },
+    /// The process was told.
+    Reloaded {
+        /// What it has loaded now.
+        loaded: BTreeMap<Utf8PathBuf, Digest>,
+        /// The lines of which it has taken notice.
+        lines: BTreeMap<Alias, Digest>,
+        /// Why it could not be told.
+        result: Result<(), String>,
+    },
+    /// An effect could not be carried out for a reason of the machine's; it is tried again.
+    Interrupted,
+    /// The process ended by itself.
+    Ended(Exit),
+    /// Its checks say something else.
+    Health(Health),
+}
+
+/// Changes the record that an action concerns, before its effect begins.
+pub fn begin(observed: &mut Observed, action: &Action, now_ms: Millis) {
+    match action {
+        Action::Intend(record) => observed.put((**record).clone()),
+        Action::Refuse {
+            place,
+            generation,
+            dest,
+            digest,
+            ..
+        } => {
+            let transient = observed.transient_mut(place, *generation);
+            transient.refused.insert(dest.clone(), *digest);
+        }
+        Action::GiveUp {
+            place,
+            generation,
+            spec,
+            ..
+        } => {
+            if let Some(record) = observed.get(place, *generation) {
+                let key = (record.deploy, *spec);
+                observed.given_up.insert(place.clone(), key);
+            }
+            if let Some(record) = observed.get_mut(place, *generation) {
+                let pid = record.state.pid().unwrap_or(0);
+                record.state = State::Stopping { pid, remove: true };
+            }
+        }
+        Action::Start {
+            place,
+            generation,
+            job,
+            ..
+        } => {
+            change(observed, place, *generation, |record| {
+                record.restarts += u32::from(record.state != State::Intended);
+                record.state = State::Intended;
+                record.started_ms = now_ms;
+                prepare(record, job);
+            });
+        }
+        Action::Restart {
+            place,
+            generation,
+            job,
+            ..
+        } => {
+            change(observed, place, *generation, |record| {
+                record.restart_requested = true;
+                record.restarts += 1;
+                record.started_ms = now_ms;
+                prepare(record, job);
+            });
+        }
+        Action::Stop {
+            place,
+            generation,
+            remove,
+            ..
+        } => {
+            change(observed, place, *generation, |record| {
+                let pid = record.state.pid().unwrap_or(0);
+                record.state = State::Stopping {
+                    pid,
+                    remove: *remove,
+                };
+            });
+        }
+        Action::Remove { .. } | Action::Render { .. } | Action::Reload { .. } => {}
+    }
+    if let Some((place, generation, busy)) = action.busy() {
+        observed.transient_mut(place, generation).busy = Some(busy);
+    }
+}
+
+fn prepare(record: &mut Record, job: &StartJob) {
+    record.spec = job.spec.digest();
+    record.base = job.base;
+    record.image = job.spec.image;
+    record.health = Health::Starting;
+    record.lines.clone_from(&job.lines);
+    record.pinned.clone_from(&job.pinned);
+    record.rendered = job
+        .files
+        .iter()
+        .map(|file| (file.template.dest.clone(), file.digest))
+        .collect();
+    record.loaded.clone_from(&record.rendered);
+}
+
+fn change(
+    observed: &mut Observed,
+    place: &Place,
+    generation: Generation,
+    with: impl FnOnce(&mut Record),
+) {
+    if let Some(record) = observed.get_mut(place, generation) {
+        with(record);
+    }
+}
+
+/// Takes in what happened to a generation. Returns whether anything changed.
+pub fn finish(
+    wanted: &Wanted,
+    observed: &mut Observed,
+    place: &Place,
+    generation: Generation,
+    outcome: Outcome,
+    now_ms: Millis,
+) -> bool {
+    if observed.get(place, generation).is_none() {
+        return false;
+    }
+    let was_busy = observed.transient_mut(place, generation).busy;
+    let own_doing = matches!(outcome, Outcome::Ended(_)) && was_busy.is_some_and(is_lifecycle);
+    if own_doing {
+        // A stop or restart brings its own outcome.
+        return false;
+    }
+    if !matches!(outcome, Outcome::Ended(_) | Outcome::Health(_)) {
+        observed.transient_mut(place, generation).busy = None;
+    }
+    let has_checks = wanted
+        .services
+        .get(&place.service)
+        .is_some_and(|service| !service.probes().is_empty());
+    let at_start = if has_checks {
+        Health::Starting
+    } else {
+        Health::Healthy
+    };
+    match outcome {
+        Outcome::Started(result) => change(observed, place, generation, |record| {
+            record.restart_requested = false;
+            record.health = at_start;
+            match result {
+                Ok(pid) => record.state = State::Running { pid },
+                Err(reason) => {
+                    record.failures += 1;
+                    record.state = State::Refused {
+                        reason,
+                        time_ms: now_ms,
+                    };
+                }
+            }
+        }),
+        Outcome::Stopped { removed: true, .. } | Outcome::Removed => {
+            observed.remove(place, generation);
+        }
+        Outcome::Stopped {
+            exit,
+            removed: false,
+        } => {
+            change(observed, place, generation, |record| {
+                record.state = State::Stopped { exit }
+            });
+        }
+        Outcome::Rendered {
+            dest,
+            digest,
+            silent,
+            result,
+        } => {
+            rendered(observed, place, generation, (dest, digest), silent, &result);
+        }
+        Outcome::Reloaded {
+            loaded,
+            lines,
+            result,
+        } => {
+            reloaded(
+                observed,
+                place,
+                generation,
+                (loaded, lines),
+                result.is_ok(),
+                now_ms,
+                at_start,
+            );
+        }
+        Outcome::Interrupted => {}
+        Outcome::Ended(exit) => change(observed, place, generation, |record| {
+            let ran_ms = now_ms.saturating_sub(record.started_ms);
+            record.failures = if ran_ms >= STEADY_MS {
+                1
+            } else {
+                record.failures + 1
+            };
+            record.state = State::Exited { exit };
+            record.health = Health::Starting;
+        }),
+        Outcome::Health(health) => {
+            let Some(record) = observed.get_mut(place, generation) else {
+                return false;
+            };
+            if !record.is_running() || record.health == health {
+                return false;
+            }
+            record.health = health;
+        }
+    }
+    true
+}
+
+fn is_lifecycle(busy: crate::observed::Busy) -> bool {
+    busy == crate::observed::Busy::Lifecycle
+}
+
+fn rendered(
+    observed: &mut Observed,
+    place: &Place,
+    generation: Generation,
+    (dest, digest): (Utf8PathBuf, Digest),
+    silent: bool,
+    result: &Result<(), String>,
+) {
+    if result.is_err() {
+        observed
+            .transient_mut(place, generation)
+            .refused
+            .insert(dest, digest);
+        return;
+    }
+    observed
+        .transient_mut(place, generation)
+        .refused
+        .remove(&dest);
+    change(observed, place, generation, |record| {
+        if silent {
+            record.loaded.insert(dest.clone(), digest);
+        }
+        record.rendered.insert(dest, digest);
+    });
+}
+
+fn reloaded(
+    observed: &mut Observed,
+    place: &Place,
+    generation: Generation,
+    (loaded, lines): (BTreeMap<Utf8PathBuf, Digest>, BTreeMap<Alias, Digest>),
+    is_done: bool,
+    now_ms: Millis,
+    at_start: Health,
+) {
+    let transient = observed.transient_mut(place, generation);
+    if !is_done {
+        let doublings = transient.reload_failures.min(8);
+        transient.reload_failures += 1;
+        transient.reload_not_before_ms = now_ms + (RELOAD_RETRY_FIRST_MS << doublings);
+        return;
+    }
+    transient.reload_failures = 0;
+    transient.reload_not_before_ms = 0;
+    change(observed, place, generation, |record| {
+        record.loaded = loaded;
+        record.lines = lines;
+        // The next of its tier waits until this one is known to serve with what it has loaded.
+        record.health = at_start;
+    });
+}

@@ -1,0 +1,216 @@
+//! What one slot should be, and how that differs from what it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use brickyard_core::spec::InstanceSpec;
+use brickyard_core::{Alias, Digest, ServiceName};
+use brickyard_model::types::{OnChange, Template as TemplateModel};
+use camino::Utf8PathBuf;
+
+use crate::observed::{Observed, Record};
+use crate::view::{InstanceScope, Target, View};
+use crate::wanted::{Wanted, WantedService};
+
+/// A rendered file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RenderedFile {
+    /// The template that it came from.
+    pub template: TemplateModel,
+    /// Its contents.
+    pub contents: Vec<u8>,
+    /// Digest of contents, mode and owner.
+    pub digest: Digest,
+    /// A line that it uses and whose target is on its way up.
+    pub rising: Option<Alias>,
+}
+
+/// What a slot should be now.
+#[derive(Debug, Clone)]
+pub struct Desired {
+    /// What runs, rendered variables included.
+    pub spec: InstanceSpec,
+    /// Its digest.
+    pub digest: Digest,
+    /// Digest without rendered variables.
+    pub base: Digest,
+    /// Its files; a template that cannot be rendered says why.
+    pub files: Vec<(Utf8PathBuf, Result<RenderedFile, String>)>,
+    /// The other ends of its lines.
+    pub lines: BTreeMap<Alias, Digest>,
+    /// Lines that must not be followed later.
+    pub pinned: BTreeMap<Alias, Vec<Target>>,
+    /// Lines whose target is on its way up.
+    pub rising: BTreeSet<Alias>,
+    /// Whether a rendered variable uses one of them.
+    pub variables_rising: bool,
+    /// Services whose replacement would lead to this one's, with what led to theirs.
+    pub cause: Vec<ServiceName>,
+}
+
+/// Renders what an instance should be: `record` is the generation that runs, if one does.
+///
+/// # Errors
+/// When a variable cannot be rendered: then nothing can be started.
+pub fn desired(
+    wanted: &Wanted,
+    observed: &Observed,
+    view: &View,
+    service: &WantedService,
+    record: Option<&Record>,
+) -> Result<Desired, String> {
+    let empty = BTreeMap::new();
+    let pinned = record.map_or(&empty, |record| &record.pinned);
+    let scope = InstanceScope::new(wanted, observed, view, service, pinned);
+    let mut spec = service.spec.clone();
+    let base = spec.digest();
+    let rising = view.rising_lines(wanted, observed, service);
+    let rising_of = |lines: &BTreeSet<String>| {
+        rising
+            .iter()
+            .find(|alias| lines.contains(alias.as_str()))
+            .cloned()
+    };
+    let mut used = BTreeSet::new();
+    for (name, template) in &service.variables {
+        let rendered = template
+            .render(&scope)
+            .map_err(|err| format!("`{name}`: {err}"))?;
+        let value = String::from_utf8_lossy(&rendered.output).into_owned();
+        spec.environment.insert(name.clone(), value);
+        used.extend(rendered.reads.lines);
+    }
+    let files = service
+        .model
+        .templates
+        .iter()
+        .zip(&service.templates)
+        .map(|(model, program)| {
+            let rendered = program.render(&scope).map_err(|err| err.to_string());
+            let file = rendered.map(|rendered| RenderedFile {
+                digest: file_digest(model, &rendered.output),
+                rising: rising_of(&rendered.reads.lines),
+                template: model.clone(),
+                contents: rendered.output,
+            });
+            (model.dest.clone(), file)
+        })
+        .collect();
+    Ok(Desired {
+        digest: spec.digest(),
+        base,
+        files,
+        lines: view.line_digests(wanted, observed, service),
+        pinned: pins(wanted, observed, view, service),
+        cause: cause(observed, service, &used),
+        variables_rising: rising_of(&used).is_some(),
+        rising,
+        spec,
+    })
+}
+
+fn file_digest(model: &TemplateModel, contents: &[u8]) -> Digest {
+    Digest::of_json(&(Digest::of(contents), model.mode, model.uid, model.gid))
+}
+
+fn pins(
+    wanted: &Wanted,
+    observed: &Observed,
+    view: &View,
+    service: &WantedService,
+) -> BTreeMap<Alias, Vec<Target>> {
+    let ignored = service
+        .model
+        .needs
+        .iter()
+        .filter(|(_, l)| l.on_change == OnChange::Ignore);
+    ignored
+        .map(|(alias, line)| (alias.clone(), view.line(wanted, observed, line)))
+        .collect()
+}
+
+/// The services on the other ends of the lines `used`, with the causes of their generations.
+fn cause(
+    observed: &Observed,
+    service: &WantedService,
+    used: &BTreeSet<String>,
+) -> Vec<ServiceName> {
+    let mut cause = Vec::new();
+    for (alias, line) in &service.model.needs {
+        if !used.contains(alias.as_str()) {
+            continue;
+        }
+        let newest = observed
+            .of(&line.to.service)
+            .max_by_key(|record| record.generation);
+        let before = newest
+            .map(|record| record.cause.clone())
+            .unwrap_or_default();
+        for name in before.into_iter().chain([line.to.service.clone()]) {
+            if !cause.contains(&name) {
+                cause.push(name);
+            }
+        }
+    }
+    cause
+}
+
+/// Why a generation is replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Replacement {
+    /// The release asks for another spec.
+    Release {
+        /// Whether the image is another one.
+        image: bool,
+    },
+    /// A rendered variable changed.
+    Reaction {
+        /// Whether this service already stands in the chain of causes: then the address is kept,
+        /// nobody else has to follow, and the chain ends.
+        echo: bool,
+    },
+}
+
+/// Whether a generation has to be replaced to become `desired`.
+#[must_use]
+pub fn replacement(record: &Record, desired: &Desired) -> Option<Replacement> {
+    if record.spec == desired.digest {
+        return None;
+    }
+    if record.base != desired.base {
+        return Some(Replacement::Release {
+            image: record.image != desired.spec.image,
+        });
+    }
+    Some(Replacement::Reaction {
+        echo: desired.cause.contains(&record.place.service),
+    })
+}
+
+impl std::fmt::Display for Replacement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Release { image: true } => "its image changed",
+            Self::Release { image: false } => "its definition changed",
+            Self::Reaction { .. } => "a rendered variable changed",
+        })
+    }
+}
+
+/// Lines whose other end changed and that ask for more than a rendering.
+#[must_use]
+pub fn changed_lines(
+    service: &WantedService,
+    record: &Record,
+    desired: &Desired,
+    wanted: OnChange,
+) -> Vec<Alias> {
+    service
+        .model
+        .needs
+        .iter()
+        .filter(|(alias, line)| {
+            line.on_change == wanted && record.lines.get(*alias) != desired.lines.get(*alias)
+        })
+        .map(|(alias, _)| alias.clone())
+        .collect()
+}

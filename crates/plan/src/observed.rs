@@ -1,0 +1,302 @@
+//! What exists: one record for each generation, written before the effect that it tells of.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use brickyard_core::clock::Millis;
+use brickyard_core::spec::Exit;
+use brickyard_core::{Alias, Digest, Generation, ServiceName, Slot};
+use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
+
+use crate::view::Target;
+
+/// A numbered slot of a service.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Place {
+    /// The service.
+    pub service: ServiceName,
+    /// The slot.
+    pub slot: Slot,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.service, self.slot)
+    }
+}
+
+/// Where a generation is in its life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum State {
+    /// Its start was decided and may have begun.
+    Intended,
+    /// Its first process runs.
+    Running {
+        /// That process on its host.
+        pid: i32,
+    },
+    /// It is being stopped, and removed afterwards if `remove` is set.
+    Stopping {
+        /// That process on its host.
+        pid: i32,
+        /// Whether nothing of it stays.
+        remove: bool,
+    },
+    /// It ended by itself.
+    Exited {
+        /// How.
+        exit: Exit,
+    },
+    /// It was stopped by hand and stays so.
+    Stopped {
+        /// How it ended.
+        exit: Exit,
+    },
+    /// Its start was refused.
+    Refused {
+        /// Why.
+        reason: String,
+        /// When.
+        time_ms: Millis,
+    },
+}
+
+impl State {
+    /// One word, as `ps` shows it.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Intended => "starting",
+            Self::Running { .. } => "running",
+            Self::Stopping { .. } => "stopping",
+            Self::Exited { .. } => "exited",
+            Self::Stopped { .. } => "stopped",
+            Self::Refused { .. } => "refused",
+        }
+    }
+
+    /// Its first process, while there is one.
+    #[must_use]
+    pub fn pid(&self) -> Option<i32> {
+        match self {
+            Self::Running { pid } | Self::Stopping { pid, .. } => Some(*pid),
+            _ => None,
+        }
+    }
+}
+
+/// What its checks say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// Not known yet.
+    Starting,
+    /// All pass, or there are none.
+    Healthy,
+    /// One failed as often as it may.
+    Unhealthy,
+}
+
+impl Health {
+    /// The word that `ps` shows.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
+}
+
+/// One generation. The store keeps it under its place; what is transient is kept by the agent
+/// alone and never written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Where it is.
+    pub place: Place,
+    /// Which it is.
+    pub generation: Generation,
+    /// The deploy that made it.
+    pub deploy: u64,
+    /// Where it is in its life.
+    pub state: State,
+    /// What its checks say.
+    pub health: Health,
+    /// Digest of the whole spec, rendered variables included.
+    pub spec: Digest,
+    /// Digest of the spec without rendered variables: tells a reaction from a deploy.
+    pub base: Digest,
+    /// Its image.
+    pub image: Digest,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Services whose replacement led to this generation, the first cause first. It bounds
+    /// reactions: who stands in it already keeps its address and so ends the chain.
+    pub cause: Vec<ServiceName>,
+    /// The other ends of its lines as they were when it last took notice.
+    pub lines: BTreeMap<Alias, Digest>,
+    /// Digest of each file as it was put into place.
+    pub rendered: BTreeMap<Utf8PathBuf, Digest>,
+    /// Digest of each file as its process has loaded it.
+    pub loaded: BTreeMap<Utf8PathBuf, Digest>,
+    /// How often it was started again.
+    pub restarts: u32,
+    /// Starts again without a healthy time between them: the exponent of the backoff.
+    pub failures: u32,
+    /// When it was created.
+    pub created_ms: Millis,
+    /// When its first process was last started.
+    pub started_ms: Millis,
+    /// Whether a restart was asked for and is not done yet.
+    pub restart_requested: bool,
+    /// Whether it took the place of another generation.
+    pub replaces: bool,
+    /// The other ends of lines that must not be followed, as they were at its start.
+    pub pinned: BTreeMap<Alias, Vec<Target>>,
+}
+
+impl Record {
+    /// Whether its process runs and is not on its way out.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        matches!(self.state, State::Running { .. })
+    }
+
+    /// Whether it runs and its checks pass.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        self.is_running() && self.health == Health::Healthy
+    }
+
+    /// Whether it ended well by itself.
+    #[must_use]
+    pub fn is_completed(&self) -> bool {
+        matches!(&self.state, State::Exited { exit } if exit.code == 0)
+    }
+}
+
+/// Something the agent does for a generation at this moment; nothing else is begun meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Busy {
+    /// A start, stop, restart or removal.
+    Lifecycle,
+    /// A file is rendered.
+    Rendering,
+    /// The process is told of a file.
+    Reloading,
+}
+
+/// What is known and not written: refusals wait for a change, failures for their time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Transient {
+    /// What is being done.
+    pub busy: Option<Busy>,
+    /// Content that a template's check refused; it is not tried again.
+    pub refused: BTreeMap<Utf8PathBuf, Digest>,
+    /// When the next reload may be tried, after a failed one.
+    pub reload_not_before_ms: Millis,
+    /// Failed reloads in a row.
+    pub reload_failures: u32,
+}
+
+/// All generations, in the order of place and generation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// Records by place; within one the oldest generation first.
+    pub records: BTreeMap<Place, Vec<Record>>,
+    /// What is not written, by generation.
+    pub transient: BTreeMap<(Place, Generation), Transient>,
+    /// Specs that failed to replace a running generation, and for which deploy: they are not
+    /// tried again until something changes.
+    pub given_up: BTreeMap<Place, (u64, Digest)>,
+}
+
+impl Observed {
+    /// All records.
+    pub fn all(&self) -> impl Iterator<Item = &Record> {
+        self.records.values().flatten()
+    }
+
+    /// Records of one service.
+    pub fn of<'a>(&'a self, service: &'a ServiceName) -> impl Iterator<Item = &'a Record> {
+        self.all()
+            .filter(move |record| record.place.service == *service)
+    }
+
+    /// The newest generation of a slot.
+    #[must_use]
+    pub fn newest(&self, place: &Place) -> Option<&Record> {
+        self.records.get(place)?.last()
+    }
+
+    /// One record.
+    #[must_use]
+    pub fn get(&self, place: &Place, generation: Generation) -> Option<&Record> {
+        self.records
+            .get(place)?
+            .iter()
+            .find(|record| record.generation == generation)
+    }
+
+    /// One record, to be changed.
+    pub fn get_mut(&mut self, place: &Place, generation: Generation) -> Option<&mut Record> {
+        self.records
+            .get_mut(place)?
+            .iter_mut()
+            .find(|record| record.generation == generation)
+    }
+
+    /// Adds or replaces a record.
+    pub fn put(&mut self, record: Record) {
+        let list = self.records.entry(record.place.clone()).or_default();
+        match list
+            .iter_mut()
+            .find(|known| known.generation == record.generation)
+        {
+            Some(known) => *known = record,
+            None => {
+                list.push(record);
+                list.sort_by_key(|known| known.generation);
+            }
+        }
+    }
+
+    /// Forgets a generation.
+    pub fn remove(&mut self, place: &Place, generation: Generation) {
+        if let Some(list) = self.records.get_mut(place) {
+            list.retain(|record| record.generation != generation);
+            if list.is_empty() {
+                self.records.remove(place);
+            }
+        }
+        self.transient.remove(&(place.clone(), generation));
+    }
+
+    /// What is transient about a generation.
+    #[must_use]
+    pub fn transient(&self, record: &Record) -> Transient {
+        let key = (record.place.clone(), record.generation);
+        self.transient.get(&key).cloned().unwrap_or_default()
+    }
+
+    /// What is transient about a generation, to be changed.
+    pub fn transient_mut(&mut self, place: &Place, generation: Generation) -> &mut Transient {
+        self.transient
+            .entry((place.clone(), generation))
+            .or_default()
+    }
+
+    /// The generation that a new one gets: generations only grow within an environment.
+    #[must_use]
+    pub fn next_generation(&self, issued: Generation) -> Generation {
+        let highest = self
+            .all()
+            .map(|record| record.generation)
+            .max()
+            .unwrap_or(Generation(0));
+        Generation(highest.max(issued).0 + 1)
+    }
+}
