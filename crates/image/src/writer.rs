@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 
 use brickyard_core::Digest;
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use oci_spec::image::{Descriptor, ImageManifestBuilder, MediaType};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -87,6 +87,26 @@ impl<'a> Writer<'a> {
         }
         self.disk.publish(&blob.0, &self.disk.blob(&layer.blob))?;
         Ok(layer)
+    }
+
+    /// The layer of an uncompressed archive with this digest, when it is in the store already, so
+    /// that who can compute the digest first need not write the archive.
+    #[must_use]
+    pub fn find_plain_layer(&self, digest: &Digest) -> Option<Layer> {
+        let size_bytes = fs::metadata(self.disk.blob(digest)).ok()?.len();
+        self.disk.layer(digest).is_dir().then(|| Layer {
+            blob: *digest,
+            diff_id: *digest,
+            size_bytes,
+            media_type: MediaType::ImageLayer.to_string(),
+            newest_s: 0,
+        })
+    }
+
+    /// Where a layer is unpacked.
+    #[must_use]
+    pub fn layer_directory(&self, layer: &Layer) -> Utf8PathBuf {
+        self.disk.layer(&layer.diff_id)
     }
 
     /// Renames a layer into place; one that came first is the same.
