@@ -1,0 +1,157 @@
+//! Go's `path`: cleaning, base, directory, and patterns.
+
+/// The shortest path that means the same.
+pub(crate) fn clean(path: &str) -> String {
+    let rooted = path.starts_with('/');
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => {
+                parts.pop();
+            }
+            ".." if rooted => {}
+            _ => parts.push(part),
+        }
+    }
+    let joined = parts.join("/");
+    match (rooted, joined.is_empty()) {
+        (true, _) => format!("/{joined}"),
+        (false, true) => ".".to_owned(),
+        (false, false) => joined,
+    }
+}
+
+/// The last part.
+pub(crate) fn base(path: &str) -> &str {
+    if path.is_empty() {
+        return ".";
+    }
+    let trimmed = path.trim_end_matches('/');
+    match trimmed.rsplit('/').next() {
+        Some(last) if !last.is_empty() => last,
+        _ => "/",
+    }
+}
+
+/// All but the last part.
+pub(crate) fn dir(path: &str) -> String {
+    let end = path.rfind('/').map_or(0, |slash| slash + 1);
+    clean(&path[..end])
+}
+
+/// A pattern is malformed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct BadPattern;
+
+/// One piece of a pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Piece {
+    /// `*`: any characters but `/`.
+    Star,
+    /// `?`: one character but `/`.
+    Any,
+    /// Itself.
+    Char(char),
+    /// `[a-z]`, or `[^a-z]`. Go lets a negated class match `/`.
+    Class {
+        negated: bool,
+        ranges: Vec<(char, char)>,
+    },
+}
+
+/// A pattern that is good.
+#[derive(Debug)]
+pub(crate) struct Pattern {
+    pieces: Vec<Piece>,
+    /// The text that every match begins with.
+    pub(crate) prefix: String,
+}
+
+impl Pattern {
+    /// Reads a pattern.
+    pub(crate) fn parse(text: &str) -> Result<Self, BadPattern> {
+        let mut pieces = Vec::new();
+        let mut rest = text.chars().peekable();
+        while let Some(found) = rest.next() {
+            pieces.push(match found {
+                '*' => Piece::Star,
+                '?' => Piece::Any,
+                '\\' => Piece::Char(rest.next().ok_or(BadPattern)?),
+                '[' => {
+                    let negated = rest.next_if_eq(&'^').is_some();
+                    let ranges = class(&mut rest)?;
+                    Piece::Class { negated, ranges }
+                }
+                found => Piece::Char(found),
+            });
+        }
+        let literal = pieces.iter().map_while(|piece| match piece {
+            Piece::Char(found) => Some(*found),
+            _ => None,
+        });
+        let prefix = literal.collect();
+        Ok(Self { pieces, prefix })
+    }
+
+    /// Whether the whole text matches.
+    pub(crate) fn matches(&self, text: &str) -> bool {
+        let text: Vec<char> = text.chars().collect();
+        // `reached` holds how far the pieces so far can have come; no backtracking, so a
+        // pattern of many stars costs no more than its length times the text's.
+        let mut reached = vec![false; text.len() + 1];
+        reached[0] = true;
+        for piece in &self.pieces {
+            let mut next = vec![false; text.len() + 1];
+            for at in 0..=text.len() {
+                if *piece == Piece::Star {
+                    let goes_on = at > 0 && next[at - 1] && text[at - 1] != '/';
+                    next[at] = reached[at] || goes_on;
+                } else if at > 0 && reached[at - 1] {
+                    next[at] = one(piece, text[at - 1]);
+                }
+            }
+            reached = next;
+        }
+        reached[text.len()]
+    }
+}
+
+fn one(piece: &Piece, found: char) -> bool {
+    match piece {
+        Piece::Star => false,
+        Piece::Any => found != '/',
+        Piece::Char(expected) => *expected == found,
+        Piece::Class { negated, ranges } => {
+            let inside = ranges
+                .iter()
+                .any(|(low, high)| (*low..=*high).contains(&found));
+            inside != *negated
+        }
+    }
+}
+
+fn class(
+    rest: &mut std::iter::Peekable<std::str::Chars<'_>>,
+) -> Result<Vec<(char, char)>, BadPattern> {
+    let mut ranges = Vec::new();
+    loop {
+        if !ranges.is_empty() && rest.next_if_eq(&']').is_some() {
+            return Ok(ranges);
+        }
+        let low = class_char(rest)?;
+        let high = match rest.next_if_eq(&'-') {
+            Some(_) => class_char(rest)?,
+            None => low,
+        };
+        ranges.push((low, high));
+    }
+}
+
+fn class_char(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Result<char, BadPattern> {
+    match rest.next() {
+        None | Some('-' | ']') => Err(BadPattern),
+        Some('\\') => rest.next().ok_or(BadPattern),
+        Some(found) => Ok(found),
+    }
+}
