@@ -33,12 +33,14 @@ impl Disk {
         let disk = Self {
             root: root.to_owned(),
         };
-        for name in ["blobs/sha256", "refs", "layers", "tmp"] {
-            let path = root.join(name);
-            // Layers hold set-uid programs of strangers, which no other user may reach.
+        // Layers hold set-uid programs of strangers, which no other user may reach. What lies above
+        // the store may be walked through, as other parts of a yard need that.
+        let inner = ["blobs", "blobs/sha256", "refs", "layers", "tmp"];
+        let inner = inner.iter().map(|name| (root.join(name), 0o700));
+        for (path, mode) in std::iter::once((root.to_owned(), 0o711)).chain(inner) {
             fs::DirBuilder::new()
                 .recursive(true)
-                .mode(0o700)
+                .mode(mode)
                 .create(&path)
                 .map_err(Error::io("make", &path))?;
         }
@@ -141,6 +143,14 @@ impl Disk {
     pub(crate) fn publish(&self, temporary: &Utf8Path, path: &Utf8Path) -> Result<()> {
         fs::rename(temporary, path).map_err(Error::io("write", path))?;
         sync_directory(path.parent().unwrap_or(&self.root))
+    }
+
+    /// Removes something so that it is either there as a whole or gone: half a layer under its name
+    /// would pass for a whole one.
+    pub(crate) fn remove(&self, path: &Utf8Path) -> Result<()> {
+        let doomed = self.temporary();
+        fs::rename(path, &doomed).map_err(Error::io("remove", path))?;
+        remove_all(doomed.as_std_path()).map_err(Error::io("remove", path))
     }
 
     /// Brings everything written so far to the disk.

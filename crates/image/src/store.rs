@@ -10,7 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use oci_spec::image::ImageManifest;
 use serde::{Deserialize, Serialize};
 
-use crate::disk::{Disk, remove_all};
+use crate::disk::Disk;
 use crate::{ContainerConfig, Error, ImageConfig, Layer, Result, Writer, reference};
 
 /// Shortest beginning of a digest that is taken for one.
@@ -164,7 +164,8 @@ impl Store {
     }
 
     /// Takes a name away, and everything that no name and none of the manifests in `pinned` needs
-    /// any more. Returns whether there was such a name.
+    /// any more. Returns whether there was such a name. It waits until nobody writes, so who calls
+    /// it must not hold a [`Writer`].
     ///
     /// # Errors
     /// When the disk fails.
@@ -179,7 +180,8 @@ impl Store {
         Ok(true)
     }
 
-    /// Removes everything that no name and none of the manifests in `pinned` needs.
+    /// Removes everything that no name and none of the manifests in `pinned` needs. It waits until
+    /// nobody writes, so who calls it must not hold a [`Writer`].
     ///
     /// # Errors
     /// When the disk fails.
@@ -206,8 +208,19 @@ impl Store {
             blobs.extend(digests.map(str::to_owned));
             layers.extend(config.rootfs.diff_ids.iter().map(Digest::hex));
         }
-        remove_others(&self.disk.blobs(), &blobs)?;
-        remove_others(&self.disk.layers(), &layers)
+        self.remove_others(&self.disk.blobs(), &blobs)?;
+        self.remove_others(&self.disk.layers(), &layers)
+    }
+
+    fn remove_others(&self, directory: &Utf8Path, kept: &BTreeSet<String>) -> Result<()> {
+        let listing = Error::io("list", directory);
+        for entry in directory.read_dir_utf8().map_err(listing)? {
+            let entry = entry.map_err(Error::io("list", directory))?;
+            if !kept.contains(entry.file_name()) {
+                self.disk.remove(entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     fn references(&self) -> Result<Vec<Reference>> {
@@ -232,20 +245,6 @@ impl Store {
             Ok(bytes) => parse(&bytes, path).map(Some),
         }
     }
-}
-
-fn remove_others(directory: &Utf8Path, kept: &BTreeSet<String>) -> Result<()> {
-    for entry in fs::read_dir(directory).map_err(Error::io("list", directory))? {
-        let entry = entry.map_err(Error::io("list", directory))?;
-        let is_kept = entry
-            .file_name()
-            .to_str()
-            .is_some_and(|name| kept.contains(name));
-        if !is_kept {
-            remove_all(&entry.path()).map_err(Error::io("clear", directory))?;
-        }
-    }
-    Ok(())
 }
 
 fn parse<T: for<'de> Deserialize<'de>>(bytes: &[u8], path: &Utf8Path) -> Result<T> {
