@@ -1,1 +1,164 @@
-//! agent
+//! The agent: the daemon that makes what runs equal to what is wanted.
+//!
+//! [`run`] opens the yard, adopts what runs, serves the API on a unix socket and hands every
+//! environment to a task of its own (see [`environment`]). It decides nothing itself: that is
+//! `brickyard-plan`. Ending it stops no container and no published port.
+
+#![forbid(unsafe_code)]
+
+mod environment;
+mod front_link;
+mod images;
+mod journal;
+mod keys;
+mod ports;
+mod probe;
+mod server;
+mod tasks;
+mod yard;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use brickyard_core::EventKind;
+use brickyard_core::clock::SystemClock;
+use brickyard_engine::{Engine, EnvironmentKey};
+use brickyard_store::{Redb, Store};
+use camino::Utf8PathBuf;
+
+use front_link::FrontLink;
+use journal::{Draft, Journal};
+use server::Server;
+use tasks::{OnCancel, Tasks};
+use yard::Yard;
+
+/// File name of the embedded store under the yard's root.
+pub const STORE: &str = "yard.redb";
+
+/// How an agent is run.
+pub struct Config {
+    /// The yard's root.
+    pub root: Utf8PathBuf,
+    /// Our own executable.
+    pub binary: Utf8PathBuf,
+    /// Whether it ends by itself when nothing is left in the yard.
+    pub until_empty: bool,
+    /// What runs instances.
+    pub engine: Arc<dyn Engine>,
+}
+
+/// Why an agent cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] brickyard_store::Error),
+    /// The content store cannot be opened.
+    #[error(transparent)]
+    Images(#[from] brickyard_image::Error),
+    /// The engine fails.
+    #[error("{}", .0.whole())]
+    Engine(brickyard_engine::Error),
+    /// An environment cannot be taken up.
+    #[error("environment {key}: {text}")]
+    Environment {
+        /// Which.
+        key: EnvironmentKey,
+        /// Why.
+        text: String,
+    },
+    /// The socket cannot be served.
+    #[error("failed to listen on `{socket}`")]
+    Socket {
+        /// The socket.
+        socket: Utf8PathBuf,
+        /// The system's answer.
+        #[source]
+        err: std::io::Error,
+    },
+}
+
+/// Serves until `stop` resolves, or until the yard is empty.
+///
+/// # Errors
+/// See [`Error`]; nothing was started then.
+pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), Error> {
+    let clock = Arc::new(SystemClock::default());
+    let store_config = brickyard_store::Config::new(clock.clone());
+    // The store's lock is what keeps a second agent out of this yard.
+    let store: Arc<dyn Store> = Arc::new(Redb::open(&config.root.join(STORE), store_config)?);
+    let images = brickyard_image::Store::open(&config.root.join("images"))?;
+    let journal = Journal::open(Arc::clone(&store), clock.clone()).await?;
+    let yard = Arc::new(Yard {
+        front: FrontLink::new(config.root.clone(), config.binary.clone()),
+        store,
+        engine: config.engine,
+        images,
+        clock,
+        journal,
+        tasks: Tasks::default(),
+    });
+    let started = Draft::yard(EventKind::AgentStarted).with("pid", std::process::id());
+    yard.journal.note(started).await?;
+    let server = Server::new(Arc::clone(&yard), config.until_empty);
+    take_up(&yard, &server).await?;
+    let front = Arc::clone(&yard);
+    yard.tasks.spawn(
+        "front",
+        OnCancel::Drop,
+        async move { front.front.run().await },
+    );
+    let socket = config.root.join(brickyard_api::SOCKET);
+    let serving = server.serve(&socket).await.map_err(|err| Error::Socket {
+        socket: socket.clone(),
+        err,
+    })?;
+    tokio::select! {
+        () = stop => {}
+        () = serving => {}
+        () = server.emptied() => {}
+    }
+    let _ = std::fs::remove_file(&socket);
+    // Answers that are under way reach their callers first.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    for name in yard.tasks.shut_down().await {
+        tracing::warn!("`{name}` did not end in time and was aborted");
+    }
+    let stopped = Draft::yard(EventKind::AgentStopped).with("pid", std::process::id());
+    let _ = yard.journal.note(stopped).await;
+    Ok(())
+}
+
+/// Takes up every environment of the store, and sweeps away what no environment knows.
+async fn take_up(yard: &Arc<Yard>, server: &Server) -> Result<(), Error> {
+    let snapshot = yard.store.range(keys::ENVIRONMENTS).await?;
+    let stored: BTreeSet<EnvironmentKey> = snapshot
+        .entries
+        .iter()
+        .filter(|entry| entry.key.ends_with("/wanted") || entry.key.contains("/instance/"))
+        .filter_map(|entry| keys::environment_of(&entry.key))
+        .collect();
+    for key in yard.engine.environments().await.map_err(Error::Engine)? {
+        if stored.contains(&key) {
+            continue;
+        }
+        for known in yard.engine.list().await.map_err(Error::Engine)? {
+            if known.id.environment == key {
+                yard.engine.remove(&known.id).await.map_err(Error::Engine)?;
+            }
+        }
+        yard.engine
+            .close_environment(&key)
+            .await
+            .map_err(Error::Engine)?;
+    }
+    for key in stored {
+        let opened = server.open(&key).await;
+        opened.map_err(|text| Error::Environment {
+            key: key.clone(),
+            text,
+        })?;
+    }
+    Ok(())
+}

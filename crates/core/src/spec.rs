@@ -74,6 +74,13 @@ pub struct Stop {
     pub grace_ms: u64,
 }
 
+impl Default for Stop {
+    /// Compose's: TERM, then ten seconds.
+    fn default() -> Self {
+        Self { signal: "TERM".to_owned(), grace_ms: 10_000 }
+    }
+}
+
 /// Something mounted into the root file system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {

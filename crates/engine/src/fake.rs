@@ -218,6 +218,10 @@ impl Engine for Fake {
         Ok(ended.unwrap_or(exit))
     }
 
+    fn stop_of(&self, _: &InstanceId) -> Stop {
+        Stop::default()
+    }
+
     async fn signal(&self, id: &InstanceId, signal: &str) -> Result<(), Error> {
         signal_number(signal).ok_or_else(|| Error::Signal {
             name: signal.to_owned(),

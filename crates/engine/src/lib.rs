@@ -257,6 +257,9 @@ pub trait Engine: Send + Sync + 'static {
     /// Asks a generation to end, waits, kills; returns how it ended.
     async fn stop(&self, id: &InstanceId, stop: &Stop) -> Result<Exit, Error>;
 
+    /// How a generation asked to be stopped when it was started.
+    fn stop_of(&self, id: &InstanceId) -> Stop;
+
     /// Sends a signal to a generation's first process.
     async fn signal(&self, id: &InstanceId, signal: &str) -> Result<(), Error>;
 

@@ -9,6 +9,7 @@
 mod bundle;
 mod capability;
 mod cgroup;
+pub mod doctor;
 mod inside;
 mod launch;
 pub mod log;
@@ -393,6 +394,10 @@ impl Engine for Native {
                 reason: "its monitor did not record the end in time".to_owned(),
             }),
         }
+    }
+
+    fn stop_of(&self, id: &InstanceId) -> Stop {
+        self.request(id).map(|request| request.spec.stop).unwrap_or_default()
     }
 
     async fn signal(&self, id: &InstanceId, signal: &str) -> Result<(), Error> {

@@ -1,0 +1,384 @@
+//! Commands: each is checked as a whole, written in one transaction, and then brought about by
+//! the loop.
+
+use std::collections::BTreeMap;
+
+use brickyard_api::{Command, FailureKind, PlanView, Reason, TargetSlots};
+use brickyard_core::{EventKind, Generation, ServiceName, Slot};
+use brickyard_model::release::Release;
+use brickyard_plan::plan::{Plan, ReadSet, plan};
+use brickyard_plan::wanted::Adjustments;
+use brickyard_plan::{Action, Place, State};
+use brickyard_store::{Compare, Outcome, Txn};
+use tokio::sync::oneshot;
+
+use super::status::listen_address;
+use super::{Accepted, Answer, Environment, Failure, WantedRecord};
+use crate::journal::Draft;
+use crate::{images, keys, ports};
+
+impl Environment {
+    /// Carries out a command, or queues it behind a change of data that is being tried.
+    pub(super) async fn command(&mut self, command: Command, answer: oneshot::Sender<Answer>) {
+        let done = match command {
+            Command::Config { .. } | Command::Register { .. } => {
+                self.stage(command, answer);
+                return;
+            }
+            Command::Deploy { release, replicas } => self.deploy(*release, replicas).await,
+            Command::Down { volumes } => self.down(volumes).await,
+            Command::Scale { replicas } => self.scale(replicas).await,
+            Command::Restart { targets } => self.restart(&targets).await,
+            Command::Stop { targets } => self.set_stopped(&targets, true).await,
+            Command::Start { targets } => self.set_stopped(&targets, false).await,
+            Command::Remove { targets } => self.remove_ended(&targets).await,
+        };
+        let _ = answer.send(done);
+    }
+
+    /// What a deploy would do, and what would stop it.
+    pub(super) fn plan(&mut self, release: &Release) -> Result<PlanView, Failure> {
+        let former = self.record.clone();
+        let adjustments = Adjustments::default();
+        let record = WantedRecord {
+            digest: release.digest(),
+            release: release.clone(),
+            deploy: self.wanted.deploy + 1,
+            adjustments,
+            remove_volumes: false,
+        };
+        let former_wanted = self.wanted.clone();
+        let resolved = self.set_wanted(record);
+        let plan = self.make_plan();
+        let problems = self.port_problems();
+        self.wanted = former_wanted;
+        self.record = former;
+        resolved.map_err(|text| Failure::of(FailureKind::Refused, &self.address, text))?;
+        Ok(PlanView { plan, problems })
+    }
+
+    /// The plan for what is wanted now, with the revisions of what it was decided on.
+    fn make_plan(&self) -> Plan {
+        let mut read_set = ReadSet::new();
+        read_set.insert(keys::wanted(&self.key), self.fence);
+        plan(
+            &self.wanted,
+            &self.observed,
+            &self.view,
+            read_set,
+            self.fence,
+        )
+    }
+
+    async fn deploy(&mut self, release: Release, replicas: BTreeMap<ServiceName, u32>) -> Answer {
+        let refused = |text: String| Failure::of(FailureKind::Refused, &self.address, text);
+        let digest = release.digest();
+        let adjustments = Adjustments {
+            replicas,
+            ..Adjustments::default()
+        };
+        if let Some(record) = &self.record
+            && record.digest == digest
+            && record.adjustments == adjustments
+        {
+            // Nothing new is wanted; what failed is tried once more.
+            self.observed.given_up.clear();
+            self.sequence += 1;
+            return Ok(Accepted {
+                revision: record.deploy,
+                sequence: self.sequence,
+            });
+        }
+        for digest in release.images.values() {
+            images::lookup(&self.yard.images, digest).map_err(refused)?;
+        }
+        let number = self
+            .record
+            .as_ref()
+            .map_or(self.wanted.deploy, |record| record.deploy)
+            + 1;
+        let record = WantedRecord {
+            release,
+            digest,
+            deploy: number,
+            adjustments,
+            remove_volumes: false,
+        };
+        let former = (self.record.clone(), self.wanted.clone());
+        let checked = self.set_wanted(record.clone()).map_err(|text| {
+            vec![Reason {
+                address: self.address.to_string(),
+                text,
+                log: Vec::new(),
+            }]
+        });
+        let checked = checked.and_then(|()| match self.port_problems() {
+            problems if problems.is_empty() => Ok(()),
+            problems => Err(problems),
+        });
+        let plan = self.make_plan();
+        // Until it is written, what was wanted before is wanted.
+        let wanted = std::mem::replace(&mut self.wanted, former.1);
+        self.record = former.0;
+        checked.map_err(|reasons| Failure {
+            kind: FailureKind::Refused,
+            reasons,
+        })?;
+        let plan = serde_json::to_vec(&plan).unwrap_or_default();
+        let txn = Txn::new().put(keys::deploy(&self.key, number), plan);
+        let event = Draft::new(EventKind::DeployStarted, self.address.clone())
+            .with("deploy", number)
+            .with("release", digest.short());
+        self.write_wanted(record, txn, event).await?;
+        self.wanted = wanted;
+        self.observed.given_up.clear();
+        Ok(Accepted {
+            revision: number,
+            sequence: self.sequence,
+        })
+    }
+
+    /// Writes what is wanted, fenced by the revision that was read.
+    async fn write_wanted(
+        &mut self,
+        record: WantedRecord,
+        txn: Txn,
+        event: Draft,
+    ) -> Result<(), Failure> {
+        let key = keys::wanted(&self.key);
+        let fence = match self.fence {
+            0 => Compare::absent(key.clone()),
+            revision => Compare::mod_revision(key.clone(), revision),
+        };
+        let value = serde_json::to_vec(&record).unwrap_or_default();
+        let txn = txn.require(fence).put(key, value);
+        let internal = |text: String| Failure::of(FailureKind::Internal, &self.address, text);
+        match self.yard.journal.commit(txn, vec![event]).await {
+            Ok(Outcome::Committed { revision }) => {
+                self.fence = revision;
+                self.record = Some(record);
+                self.sequence += 1;
+                Ok(())
+            }
+            Ok(Outcome::Conflict { .. }) => Err(internal(
+                "the plan is stale: what it was made for has changed meanwhile".to_owned(),
+            )),
+            Err(err) => Err(internal(err.to_string())),
+        }
+    }
+
+    /// Published ports that cannot be listened on, with who has them.
+    fn port_problems(&self) -> Vec<Reason> {
+        let mine = self.yard.front.listeners_of(&self.key);
+        let others = self.yard.front.listeners_of_others(&self.key);
+        let mut problems = Vec::new();
+        for (name, service) in &self.wanted.services {
+            for listen in service.model.ports.iter().filter_map(listen_address) {
+                let overlaps = |other: &brickyard_front::Listener| {
+                    let (a, b) = (other.listen.ip(), listen.ip());
+                    other.listen.port() == listen.port()
+                        && (a == b || a.is_unspecified() || b.is_unspecified())
+                };
+                let text = if let Some(other) = others.iter().find(|other| overlaps(other)) {
+                    format!("port {listen} is in use by {}", other.owner)
+                } else if mine.iter().any(overlaps) {
+                    continue;
+                } else if let Err(text) = ports::check(listen) {
+                    text
+                } else {
+                    continue;
+                };
+                let address = self.address.with_service(name).to_string();
+                problems.push(Reason {
+                    address,
+                    text,
+                    log: Vec::new(),
+                });
+            }
+        }
+        problems
+    }
+
+    fn wanted_record(&self) -> Result<WantedRecord, Failure> {
+        self.record.clone().ok_or_else(|| {
+            Failure::of(
+                FailureKind::NotFound,
+                &self.address,
+                "nothing runs in this environment",
+            )
+        })
+    }
+
+    /// Changes adjustments and resolves anew.
+    async fn adjust(&mut self, change: impl FnOnce(&mut WantedRecord), event: Draft) -> Answer {
+        let mut record = self.wanted_record()?;
+        change(&mut record);
+        let deploy = record.deploy;
+        let former = (self.record.clone(), self.wanted.clone());
+        let resolved = self.set_wanted(record.clone());
+        let wanted = std::mem::replace(&mut self.wanted, former.1);
+        self.record = former.0;
+        resolved.map_err(|text| Failure::of(FailureKind::Refused, &self.address, text))?;
+        self.write_wanted(record, Txn::new(), event).await?;
+        self.wanted = wanted;
+        Ok(Accepted {
+            revision: deploy,
+            sequence: self.sequence,
+        })
+    }
+
+    async fn down(&mut self, volumes: bool) -> Answer {
+        let event = Draft::new(EventKind::DeployStarted, self.address.clone()).with("down", true);
+        let change = |record: &mut WantedRecord| {
+            record.adjustments.down = true;
+            record.remove_volumes = volumes;
+        };
+        self.adjust(change, event).await
+    }
+
+    async fn scale(&mut self, replicas: BTreeMap<ServiceName, u32>) -> Answer {
+        for name in replicas.keys() {
+            self.known_service(name)?;
+        }
+        let mut event = Draft::new(EventKind::DeployStarted, self.address.clone());
+        for (name, count) in &replicas {
+            event = event.with(&format!("scale {name}"), count);
+        }
+        self.adjust(|record| record.adjustments.replicas.extend(replicas), event)
+            .await
+    }
+
+    fn known_service(&self, name: &ServiceName) -> Result<(), Failure> {
+        self.wanted_record()?;
+        if self.wanted.services.contains_key(name) {
+            return Ok(());
+        }
+        let known = self.wanted.services.keys().map(ServiceName::as_str);
+        let hint = brickyard_core::diagnostic::nearest(name.as_str(), known)
+            .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+        let text = format!("there is no service `{name}` in it{hint}");
+        Err(Failure::of(FailureKind::NotFound, &self.address, text))
+    }
+
+    /// The slots that targets mean; all of them must exist.
+    fn slots(&self, targets: &[TargetSlots]) -> Result<Vec<Place>, Failure> {
+        let mut places = Vec::new();
+        for target in targets {
+            self.known_service(&target.service)?;
+            let replicas = self
+                .wanted
+                .services
+                .get(&target.service)
+                .map_or(0, |service| service.replicas);
+            let slots: Vec<Slot> = match target.slot {
+                Some(slot) if slot.0 > replicas => {
+                    let address = self.address.with_service(&target.service).with_slot(slot);
+                    let text = format!("`{}` has {replicas} instances", target.service);
+                    return Err(Failure::of(FailureKind::NotFound, address, text));
+                }
+                Some(slot) => vec![slot],
+                None => (1..=replicas).map(Slot).collect(),
+            };
+            let service = target.service.clone();
+            places.extend(slots.into_iter().map(|slot| Place {
+                service: service.clone(),
+                slot,
+            }));
+        }
+        Ok(places)
+    }
+
+    async fn restart(&mut self, targets: &[TargetSlots]) -> Answer {
+        let places = self.slots(targets)?;
+        let mut event = Draft::new(EventKind::DeployStarted, self.address.clone());
+        for place in &places {
+            event = event.with(&format!("restart {place}"), true);
+        }
+        for place in &places {
+            let Some(newest) = self.observed.newest(place) else {
+                continue;
+            };
+            let (generation, runs) = (newest.generation, newest.is_running());
+            if let Some(record) = self.observed.get_mut(place, generation).filter(|_| runs) {
+                record.restart_requested = true;
+            }
+        }
+        let change = |record: &mut WantedRecord| {
+            for place in &places {
+                if let Some(slots) = record.adjustments.stopped.get_mut(&place.service) {
+                    slots.remove(&place.slot);
+                }
+            }
+            record
+                .adjustments
+                .stopped
+                .retain(|_, slots| !slots.is_empty());
+        };
+        self.adjust(change, event).await
+    }
+
+    async fn set_stopped(&mut self, targets: &[TargetSlots], stopped: bool) -> Answer {
+        let places = self.slots(targets)?;
+        let verb = if stopped { "stop" } else { "start" };
+        let mut event = Draft::new(EventKind::DeployStarted, self.address.clone());
+        for place in &places {
+            event = event.with(&format!("{verb} {place}"), true);
+        }
+        let change = |record: &mut WantedRecord| {
+            for place in &places {
+                let slots = record
+                    .adjustments
+                    .stopped
+                    .entry(place.service.clone())
+                    .or_default();
+                if stopped {
+                    slots.insert(place.slot);
+                } else {
+                    slots.remove(&place.slot);
+                }
+            }
+            record
+                .adjustments
+                .stopped
+                .retain(|_, slots| !slots.is_empty());
+        };
+        self.adjust(change, event).await
+    }
+
+    /// Removes what does not run; its slot stays empty until `up` or `start`.
+    async fn remove_ended(&mut self, targets: &[TargetSlots]) -> Answer {
+        let places = self.slots(targets)?;
+        let ended: Vec<(Place, Generation)> = places
+            .iter()
+            .filter_map(|place| self.observed.newest(place))
+            .filter(|record| {
+                matches!(
+                    record.state,
+                    State::Stopped { .. } | State::Exited { .. } | State::Refused { .. }
+                )
+            })
+            .map(|record| (record.place.clone(), record.generation))
+            .collect();
+        let mut event = Draft::new(EventKind::DeployStarted, self.address.clone());
+        for (place, _) in &ended {
+            event = event.with(&format!("rm {place}"), true);
+        }
+        let change = |record: &mut WantedRecord| {
+            for (place, _) in &ended {
+                let stopped = &mut record.adjustments.stopped;
+                stopped
+                    .entry(place.service.clone())
+                    .or_default()
+                    .insert(place.slot);
+            }
+        };
+        let accepted = self.adjust(change, event).await?;
+        let now_ms = self.yard.clock.now_ms();
+        for (place, generation) in ended {
+            let action = Action::Remove { place, generation };
+            brickyard_plan::begin(&mut self.observed, &action, now_ms);
+            self.perform(action);
+        }
+        Ok(accepted)
+    }
+}

@@ -1,0 +1,470 @@
+//! Effects: what actions do to the world. Each runs as a task and answers with one message.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use brickyard_core::{EventKind, Generation};
+use brickyard_engine::{Engine, Error, ExecRequest, FileWrite, InstanceId, Staged, StartRequest};
+use brickyard_model::types::Reload;
+use brickyard_plan::decide::StartJob;
+use brickyard_plan::difference::RenderedFile;
+use brickyard_plan::{Action, Outcome, Place};
+use camino::Utf8PathBuf;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use super::load::SLOT_THROWAWAY;
+use super::{Environment, GenerationKey, Message, Watchers};
+use crate::journal::Draft;
+use crate::probe;
+use crate::tasks::OnCancel;
+use crate::yard::Yard;
+
+/// How long a check may take; confd's successors use the same.
+const CHECK_DEADLINE: Duration = Duration::from_secs(30);
+/// How long a reload command may take.
+const RELOAD_DEADLINE: Duration = Duration::from_secs(60);
+/// Characters of a command's output that a message shows.
+const OUTPUT_SHOWN: usize = 400;
+
+impl Environment {
+    /// Begins an action's effect.
+    pub(super) fn perform(&mut self, action: Action) {
+        let Some((place, generation, _)) = action.busy() else {
+            return;
+        };
+        let (place, generation) = (place.clone(), generation);
+        let id = self.id(&place, generation);
+        let context = Context {
+            yard: Arc::clone(&self.yard),
+            address: self
+                .address
+                .with_service(&place.service)
+                .with_slot(place.slot),
+            id: id.clone(),
+        };
+        let prestaged = match &action {
+            Action::Render { file, .. } => {
+                let key = (place.clone(), generation, file.template.dest.clone());
+                self.staged.remove(&key) == Some(file.digest)
+            }
+            _ => false,
+        };
+        let request = match &action {
+            Action::Start { job, .. } | Action::Restart { job, .. } => {
+                self.start_request(&place, generation, job)
+            }
+            _ => None,
+        };
+        if matches!(
+            action,
+            Action::Stop { .. } | Action::Restart { .. } | Action::Remove { .. }
+        ) {
+            self.watchers.remove(&(place.clone(), generation));
+        }
+        let messages = self.messages.clone();
+        // A start half done is finished: the next agent would only have to sweep it up.
+        let tasks = self.yard.tasks.clone();
+        tasks.spawn(
+            format!("{} {id}", verb(&action)),
+            OnCancel::Finish,
+            async move {
+                let mut events = Vec::new();
+                let outcome = context
+                    .carry_out(action, request, prestaged, &mut events)
+                    .await;
+                let _ = messages
+                    .send(Message::Effect {
+                        id: context.id,
+                        outcome,
+                        events,
+                    })
+                    .await;
+            },
+        );
+    }
+
+    fn start_request(
+        &self,
+        place: &Place,
+        generation: Generation,
+        job: &StartJob,
+    ) -> Option<StartRequest> {
+        let record = self.observed.get(place, generation)?;
+        Some(StartRequest {
+            id: self.id(place, generation),
+            spec: job.spec.clone(),
+            layers: self.layers.get(&job.spec.image)?.clone(),
+            address: Some(record.address),
+            files: job.files.iter().map(file_write).collect(),
+            hostname: format!("{}-{}", place.service, place.slot),
+        })
+    }
+
+    /// Watches a running generation: its end, and its checks.
+    pub(super) fn watch(&mut self, key: &GenerationKey) {
+        let Some(record) = self.observed.get(&key.0, key.1) else {
+            return;
+        };
+        let id = self.id(&key.0, key.1);
+        let engine = Arc::clone(&self.yard.engine);
+        let messages = self.messages.clone();
+        let waited = id.clone();
+        let wait = tokio::spawn(async move {
+            match engine.wait(&waited).await {
+                Ok(exit) => drop(messages.send(Message::Ended { id: waited, exit }).await),
+                Err(err) => tracing::warn!("{}", err.whole()),
+            }
+        });
+        let probes = self
+            .wanted
+            .services
+            .get(&key.0.service)
+            .map(brickyard_plan::WantedService::probes)
+            .unwrap_or_default();
+        let again = Arc::new(Notify::new());
+        let probe = (!probes.is_empty()).then(|| {
+            let subject = probe::Subject {
+                id,
+                address: record.address,
+                probes,
+            };
+            let engine = Arc::clone(&self.yard.engine);
+            let task = probe::watch(engine, subject, Arc::clone(&again), self.messages.clone());
+            tokio::spawn(task).abort_handle()
+        });
+        let watchers = Watchers {
+            wait: wait.abort_handle(),
+            probe,
+            again,
+        };
+        self.watchers.insert(key.clone(), watchers);
+    }
+}
+
+fn verb(action: &Action) -> &'static str {
+    match action {
+        Action::Start { .. } => "start",
+        Action::Restart { .. } => "restart",
+        Action::Stop { .. } => "stop",
+        Action::Remove { .. } => "remove",
+        Action::Render { .. } => "render",
+        Action::Reload { .. } => "reload",
+        Action::Intend(_) | Action::Refuse { .. } | Action::GiveUp { .. } => "note",
+    }
+}
+
+/// What an effect works with.
+struct Context {
+    yard: Arc<Yard>,
+    address: brickyard_core::Address,
+    id: InstanceId,
+}
+
+impl Context {
+    fn event(&self, kind: EventKind) -> Draft {
+        Draft::new(kind, self.address.clone()).with("generation", self.id.generation)
+    }
+
+    async fn carry_out(
+        &self,
+        action: Action,
+        request: Option<StartRequest>,
+        prestaged: bool,
+        events: &mut Vec<Draft>,
+    ) -> Outcome {
+        match action {
+            Action::Start { job, reason, .. } => self.start(request, &job, &reason, events).await,
+            Action::Restart { job, reason, .. } => {
+                self.yard.front.flushed().await;
+                if let Err(err) = self.yard.engine.stop(&self.id, &job.spec.stop).await {
+                    tracing::warn!("{}", err.whole());
+                }
+                self.start(request, &job, &reason, events).await
+            }
+            Action::Stop { remove, reason, .. } => self.stop(remove, &reason, events).await,
+            Action::Remove { .. } => match self.yard.engine.remove(&self.id).await {
+                Ok(()) => {
+                    events.push(self.event(EventKind::InstanceRemoved));
+                    Outcome::Removed
+                }
+                Err(err) => interrupted(&err),
+            },
+            Action::Render { file, .. } => self.render(&file, prestaged, events).await,
+            Action::Reload {
+                methods,
+                loaded,
+                lines,
+                ..
+            } => {
+                let result = self.reload(&methods).await;
+                events.push(match &result {
+                    Ok(()) => self.event(EventKind::TemplateLoaded),
+                    Err(reason) => self
+                        .event(EventKind::TemplateReloadFailed)
+                        .with("reason", reason),
+                });
+                Outcome::Reloaded {
+                    loaded,
+                    lines,
+                    result,
+                }
+            }
+            Action::Intend(_) | Action::Refuse { .. } | Action::GiveUp { .. } => {
+                Outcome::Interrupted
+            }
+        }
+    }
+
+    async fn start(
+        &self,
+        request: Option<StartRequest>,
+        job: &StartJob,
+        reason: &str,
+        events: &mut Vec<Draft>,
+    ) -> Outcome {
+        let started = match request {
+            None => Err("its image is not in the content store".to_owned()),
+            Some(request) => match self.first_checks(&request, &job.files).await {
+                Err(text) => Err(text),
+                Ok(()) => match self.yard.engine.start(&request).await {
+                    Ok(started) => Ok(started.pid),
+                    Err(Error::Refused { reason, .. }) => Err(reason),
+                    Err(err) => Err(err.whole()),
+                },
+            },
+        };
+        events.push(match &started {
+            Ok(pid) => self
+                .event(EventKind::InstanceStarted)
+                .with("pid", pid)
+                .with("reason", reason),
+            Err(text) => self.event(EventKind::InstanceRefused).with("reason", text),
+        });
+        Outcome::Started(started)
+    }
+
+    /// Runs the checks of files that no process has seen yet in a throw-away of the same spec,
+    /// without network and volumes.
+    async fn first_checks(
+        &self,
+        request: &StartRequest,
+        files: &[RenderedFile],
+    ) -> Result<(), String> {
+        for file in files {
+            let Some(check) = &file.template.check else {
+                continue;
+            };
+            let argv = expand(check, file.template.dest.as_str())?;
+            let mut trial = request.clone();
+            trial.id.slot = SLOT_THROWAWAY;
+            trial.address = None;
+            trial.spec.argv.clone_from(&argv);
+            trial.spec.mounts.retain(|mount| {
+                matches!(mount.kind, brickyard_core::spec::MountKind::Tmpfs { .. })
+            });
+            let engine = &self.yard.engine;
+            let verdict = async {
+                engine.start(&trial).await.map_err(|err| match err {
+                    Error::Refused { reason, .. } => reason,
+                    err => err.whole(),
+                })?;
+                match timeout(CHECK_DEADLINE, engine.wait(&trial.id)).await {
+                    Err(_) => Err(format!("it took longer than {CHECK_DEADLINE:?}")),
+                    Ok(Err(err)) => Err(err.whole()),
+                    Ok(Ok(exit)) if exit.code == 0 => Ok(()),
+                    Ok(Ok(exit)) => Err(format!("exit code {}", exit.code)),
+                }
+            }
+            .await;
+            if let Err(err) = engine.remove(&trial.id).await {
+                tracing::warn!("{}", err.whole());
+            }
+            verdict.map_err(|text| refusal(&file.template.dest, &argv, &text))?;
+        }
+        Ok(())
+    }
+
+    async fn stop(&self, remove: bool, reason: &str, events: &mut Vec<Draft>) -> Outcome {
+        // No new connection is sent to it before it is asked to end.
+        self.yard.front.flushed().await;
+        let stop = self.stop_spec();
+        let exit = match self.yard.engine.stop(&self.id, &stop).await {
+            Ok(exit) => exit,
+            Err(Error::Unknown { .. } | Error::NotRunning { .. }) => brickyard_core::spec::Exit {
+                code: 0,
+                oom: false,
+                time_ms: self.yard.clock.now_ms(),
+            },
+            Err(err) => return interrupted(&err),
+        };
+        events.push(
+            self.event(EventKind::InstanceStopped)
+                .with("exit_code", exit.code)
+                .with("reason", reason),
+        );
+        if remove {
+            if let Err(err) = self.yard.engine.remove(&self.id).await {
+                return interrupted(&err);
+            }
+            events.push(self.event(EventKind::InstanceRemoved));
+        }
+        Outcome::Stopped {
+            exit,
+            removed: remove,
+        }
+    }
+
+    async fn render(
+        &self,
+        file: &RenderedFile,
+        prestaged: bool,
+        events: &mut Vec<Draft>,
+    ) -> Outcome {
+        let write = file_write(file);
+        let engine = &*self.yard.engine;
+        let result = async {
+            let staged = match prestaged {
+                true => Staged {
+                    path: Utf8PathBuf::new(),
+                    dest: file.template.dest.clone(),
+                },
+                false => stage_and_check(engine, &self.id, &write, file).await?,
+            };
+            engine
+                .commit_file(&self.id, &staged)
+                .await
+                .map_err(|err| err.whole())
+        }
+        .await;
+        let dest = file.template.dest.clone();
+        events.push(match &result {
+            Ok(()) => self.event(EventKind::TemplateRendered).with("file", &dest),
+            Err(reason) => self
+                .event(EventKind::TemplateRefused)
+                .with("file", &dest)
+                .with("reason", reason),
+        });
+        let silent = file.template.reload == Reload::None;
+        Outcome::Rendered {
+            dest,
+            digest: file.digest,
+            silent,
+            result,
+        }
+    }
+
+    async fn reload(&self, methods: &[Reload]) -> Result<(), String> {
+        let engine = &self.yard.engine;
+        for method in methods {
+            match method {
+                Reload::None | Reload::Restart => {}
+                Reload::Signal(name) => {
+                    engine
+                        .signal(&self.id, name)
+                        .await
+                        .map_err(|err| err.whole())?;
+                }
+                Reload::Exec(argv) => {
+                    let request = ExecRequest::of(argv);
+                    let run = timeout(RELOAD_DEADLINE, engine.exec(&self.id, &request)).await;
+                    let output = run
+                        .map_err(|_| format!("`{}` took too long", argv.join(" ")))?
+                        .map_err(|err| err.whole())?;
+                    if output.code != 0 {
+                        return Err(said(argv, output.code, &output.output));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How the instance is stopped: as the request says with which it was started.
+    fn stop_spec(&self) -> brickyard_core::spec::Stop {
+        self.yard.engine.stop_of(&self.id)
+    }
+}
+
+fn interrupted(err: &Error) -> Outcome {
+    tracing::warn!("{}", err.whole());
+    Outcome::Interrupted
+}
+
+/// The file as an engine wants it.
+pub(super) fn file_write(file: &RenderedFile) -> FileWrite {
+    FileWrite {
+        dest: file.template.dest.clone(),
+        contents: file.contents.clone(),
+        mode: file.template.mode,
+        uid: file.template.uid,
+        gid: file.template.gid,
+    }
+}
+
+/// Writes a file beside its destination and runs its check; a refused one is removed again.
+pub(super) async fn stage_and_check(
+    engine: &dyn Engine,
+    id: &InstanceId,
+    write: &FileWrite,
+    file: &RenderedFile,
+) -> Result<Staged, String> {
+    let staged = engine
+        .stage_file(id, write)
+        .await
+        .map_err(|err| err.whole())?;
+    let Some(check) = &file.template.check else {
+        return Ok(staged);
+    };
+    let verdict = async {
+        let argv = expand(check, staged.path.as_str())?;
+        let request = ExecRequest::of(&argv);
+        let shown = expand(check, write.dest.as_str())?;
+        let run = timeout(CHECK_DEADLINE, engine.exec(id, &request)).await;
+        let output = run
+            .map_err(|_| refusal(&write.dest, &shown, "it took too long"))?
+            .map_err(|err| err.whole())?;
+        match output.code {
+            0 => Ok(()),
+            code => Err(refusal(
+                &write.dest,
+                &shown,
+                &said(&[], code, &output.output),
+            )),
+        }
+    }
+    .await;
+    match verdict {
+        Ok(()) => Ok(staged),
+        Err(reason) => {
+            if let Err(err) = engine.discard_file(id, &staged).await {
+                tracing::warn!("{}", err.whole());
+            }
+            Err(reason)
+        }
+    }
+}
+
+fn expand(check: &[String], src: &str) -> Result<Vec<String>, String> {
+    brickyard_template::expand_check(check, src).map_err(|err| err.to_string())
+}
+
+fn refusal(dest: &Utf8PathBuf, argv: &[String], text: &str) -> String {
+    format!(
+        "the check of {dest} refuses it: `{}`: {text}",
+        argv.join(" ")
+    )
+}
+
+fn said(argv: &[String], code: i32, output: &[u8]) -> String {
+    let text = String::from_utf8_lossy(output);
+    let text: String = text.trim().chars().take(OUTPUT_SHOWN).collect();
+    let command = match argv.is_empty() {
+        true => String::new(),
+        false => format!("`{}`: ", argv.join(" ")),
+    };
+    match text.is_empty() {
+        true => format!("{command}exit code {code}"),
+        false => format!("{command}exit code {code}: {text}"),
+    }
+}

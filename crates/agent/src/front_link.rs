@@ -1,0 +1,182 @@
+//! What the front is told, put together from the parts of all environments.
+//!
+//! [`FrontLink::set`] notes a part and returns at once; [`FrontLink::flushed`] waits until all that
+//! was noted before is in force. A backend is stopped only after that: so no connection is sent to
+//! one that is on its way out.
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use brickyard_engine::EnvironmentKey;
+use brickyard_front::{Client, ClientError, Listener, Problem, Snapshot, Zone};
+use camino::Utf8PathBuf;
+use tokio::sync::{Notify, watch};
+use tokio::time::sleep;
+
+/// How long a stop waits for the front; then the front is considered dead and serves nobody.
+const FLUSH_DEADLINE: Duration = Duration::from_secs(15);
+
+/// An environment's part of the snapshot.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) zone: Option<Zone>,
+}
+
+/// Tells the front.
+pub(crate) struct FrontLink {
+    root: Utf8PathBuf,
+    binary: Utf8PathBuf,
+    parts: Mutex<(u64, BTreeMap<EnvironmentKey, Part>)>,
+    changed: Notify,
+    acknowledged: watch::Sender<u64>,
+    problems: Mutex<Vec<Problem>>,
+}
+
+impl FrontLink {
+    /// The link of a yard; `binary` is started as `__front ROOT`.
+    pub(crate) fn new(root: Utf8PathBuf, binary: Utf8PathBuf) -> Self {
+        Self {
+            root,
+            binary,
+            parts: Mutex::new((1, BTreeMap::new())),
+            changed: Notify::new(),
+            acknowledged: watch::channel(0).0,
+            problems: Mutex::new(Vec::new()),
+        }
+    }
+
+    fn parts(&self) -> std::sync::MutexGuard<'_, (u64, BTreeMap<EnvironmentKey, Part>)> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes an environment's part; `None` takes it away.
+    pub(crate) fn set(&self, key: &EnvironmentKey, part: Option<Part>) {
+        let mut parts = self.parts();
+        let before = parts.1.get(key).cloned();
+        if before == part {
+            return;
+        }
+        match part {
+            Some(part) => parts.1.insert(key.clone(), part),
+            None => parts.1.remove(key),
+        };
+        parts.0 += 1;
+        drop(parts);
+        self.changed.notify_one();
+    }
+
+    /// Waits until what was noted is in force.
+    pub(crate) async fn flushed(&self) {
+        let wanted = self.parts().0;
+        let mut acknowledged = self.acknowledged.subscribe();
+        let wait = acknowledged.wait_for(|version| *version >= wanted);
+        if tokio::time::timeout(FLUSH_DEADLINE, wait).await.is_err() {
+            tracing::warn!("the front does not answer");
+        }
+    }
+
+    /// Listeners of an environment other than `key`.
+    pub(crate) fn listeners_of_others(&self, key: &EnvironmentKey) -> Vec<Listener> {
+        let parts = self.parts();
+        let others = parts.1.iter().filter(|(other, _)| *other != key);
+        others
+            .flat_map(|(_, part)| part.listeners.clone())
+            .collect()
+    }
+
+    /// Listeners of an environment that are in force.
+    pub(crate) fn listeners_of(&self, key: &EnvironmentKey) -> Vec<Listener> {
+        self.parts()
+            .1
+            .get(key)
+            .map(|part| part.listeners.clone())
+            .unwrap_or_default()
+    }
+
+    /// What the front could not do for an owner below `address`.
+    pub(crate) fn problems_of(&self, address: &str) -> Vec<Problem> {
+        let problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        problems
+            .iter()
+            .filter(|problem| problem.owner.starts_with(address))
+            .cloned()
+            .collect()
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let parts = self.parts();
+        Snapshot {
+            version: parts.0,
+            listeners: parts
+                .1
+                .values()
+                .flat_map(|part| part.listeners.clone())
+                .collect(),
+            zones: parts
+                .1
+                .values()
+                .filter_map(|part| part.zone.clone())
+                .collect(),
+        }
+    }
+
+    /// Publishes until the agent ends.
+    pub(crate) async fn run(&self) {
+        let client = Client::new(&self.root);
+        loop {
+            let snapshot = self.snapshot();
+            if *self.acknowledged.borrow() < snapshot.version {
+                match self.publish(&client, &snapshot).await {
+                    Ok(problems) => {
+                        *self.problems.lock().unwrap_or_else(PoisonError::into_inner) = problems;
+                        self.acknowledged.send_replace(snapshot.version);
+                    }
+                    Err(err) => {
+                        tracing::warn!("{err}");
+                        sleep(Duration::from_millis(100)).await;
+                    }
+                }
+                continue;
+            }
+            self.changed.notified().await;
+        }
+    }
+
+    async fn publish(
+        &self,
+        client: &Client,
+        snapshot: &Snapshot,
+    ) -> Result<Vec<Problem>, ClientError> {
+        match client.publish(snapshot).await {
+            Ok(ack) => return Ok(ack.problems),
+            Err(ClientError::NoFront(_)) if snapshot.is_empty() => return Ok(Vec::new()),
+            Err(ClientError::NoFront(_)) => self.start(),
+            Err(err) => return Err(err),
+        }
+        for _ in 0..200 {
+            match client.publish(snapshot).await {
+                Err(ClientError::NoFront(_)) => sleep(Duration::from_millis(5)).await,
+                other => return other.map(|ack| ack.problems),
+            }
+        }
+        client.publish(snapshot).await.map(|ack| ack.problems)
+    }
+
+    /// Starts the front's process, which outlives the agent.
+    fn start(&self) {
+        let mut command = std::process::Command::new(&self.binary);
+        command.arg("__front").arg(&self.root);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        brickyard_sys::command::new_session(&mut command);
+        // The runtime reaps it when it ends before the agent.
+        if let Err(err) = tokio::process::Command::from(command).spawn() {
+            tracing::error!("failed to start the front: {err}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The journal: what happened, written in the same transaction as what it changed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use brickyard_core::clock::Clock;
+use brickyard_core::{Address, Event, EventKind};
+use brickyard_store::{Outcome, Store, Txn};
+use tokio::sync::Mutex;
+
+use crate::keys;
+
+/// Events kept; older ones are dropped as new ones come.
+const EVENTS_MAX: u64 = 10_000;
+
+/// An event that has no place in the journal yet.
+#[derive(Debug, Clone)]
+pub(crate) struct Draft {
+    pub(crate) kind: EventKind,
+    pub(crate) address: Option<Address>,
+    pub(crate) details: BTreeMap<String, String>,
+}
+
+impl Draft {
+    pub(crate) fn new(kind: EventKind, address: Address) -> Self {
+        Self {
+            kind,
+            address: Some(address),
+            details: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn yard(kind: EventKind) -> Self {
+        Self {
+            kind,
+            address: None,
+            details: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn with(mut self, name: &str, value: impl ToString) -> Self {
+        self.details.insert(name.to_owned(), value.to_string());
+        self
+    }
+}
+
+/// Gives events their cursors. One commit at a time, so that cursors are seen in their order.
+pub(crate) struct Journal {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    next: Mutex<u64>,
+}
+
+impl Journal {
+    /// Goes on after the newest event.
+    pub(crate) async fn open(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, brickyard_store::Error> {
+        let newest = store.range(keys::JOURNAL).await?;
+        let last = newest
+            .entries
+            .last()
+            .and_then(|entry| entry.key.strip_prefix(keys::JOURNAL)?.parse::<u64>().ok());
+        Ok(Self {
+            store,
+            clock,
+            next: Mutex::new(last.map_or(1, |cursor| cursor + 1)),
+        })
+    }
+
+    /// Writes one event by itself.
+    pub(crate) async fn note(&self, event: Draft) -> Result<(), brickyard_store::Error> {
+        self.commit(Txn::new(), vec![event]).await.map(drop)
+    }
+
+    /// Commits a transaction with its events.
+    pub(crate) async fn commit(
+        &self,
+        mut txn: Txn,
+        events: Vec<Draft>,
+    ) -> Result<Outcome, brickyard_store::Error> {
+        let mut next = self.next.lock().await;
+        let mut cursor = *next;
+        for draft in events {
+            let event = Event {
+                cursor,
+                time_ms: self.clock.now_ms(),
+                kind: draft.kind,
+                address: draft.address,
+                details: draft.details,
+            };
+            let value = serde_json::to_vec(&event).unwrap_or_default();
+            txn = txn.put(keys::event(cursor), value);
+            if let Some(old) = cursor.checked_sub(EVENTS_MAX) {
+                txn = txn.delete(keys::event(old));
+            }
+            cursor += 1;
+        }
+        let outcome = self.store.txn(txn).await?;
+        if matches!(outcome, Outcome::Committed { .. }) {
+            *next = cursor;
+        }
+        Ok(outcome)
+    }
+}

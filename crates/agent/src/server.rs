@@ -1,0 +1,405 @@
+//! The API: HTTP on a unix socket that only root may open.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::{get, post};
+use brickyard_api::{
+    AgentView, Command, DataView, EnvironmentView, FailureKind, PlanRequest, Progress,
+};
+use brickyard_core::Event;
+use brickyard_engine::EnvironmentKey;
+use brickyard_store::{Change, Watch};
+use camino::Utf8Path;
+use serde::{Deserialize, Serialize};
+use tokio::net::UnixListener;
+use tokio::sync::{Mutex, Notify, mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::environment::{self, Failure, Handle, Message, Status};
+use crate::keys;
+use crate::tasks::OnCancel;
+use crate::yard::Yard;
+
+/// Lines of an answer that may wait for a slow reader.
+const STREAM_LENGTH: usize = 256;
+/// How long an agent that ends by itself waits for a next command.
+const LINGER: Duration = Duration::from_millis(300);
+/// How often a caller is told that nothing has changed: its connection is known to be alive.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// The server; clones share their state.
+#[derive(Clone)]
+pub(crate) struct Server {
+    yard: Arc<Yard>,
+    environments: Arc<Mutex<BTreeMap<EnvironmentKey, Handle>>>,
+    until_empty: bool,
+    changed: Arc<Notify>,
+    stop: Arc<Notify>,
+}
+
+impl Server {
+    pub(crate) fn new(yard: Arc<Yard>, until_empty: bool) -> Self {
+        Self {
+            yard,
+            environments: Arc::default(),
+            until_empty,
+            changed: Arc::new(Notify::new()),
+            stop: Arc::new(Notify::new()),
+        }
+    }
+
+    /// The handle of an environment, whose task is started if there is none.
+    pub(crate) async fn open(&self, key: &EnvironmentKey) -> Result<Handle, String> {
+        let mut all = self.environments.lock().await;
+        if let Some(handle) = all.get(key).filter(|handle| !handle.messages.is_closed()) {
+            return Ok(handle.clone());
+        }
+        let handle = environment::spawn(Arc::clone(&self.yard), key.clone()).await?;
+        all.insert(key.clone(), handle.clone());
+        Ok(handle)
+    }
+
+    async fn existing(&self, key: &EnvironmentKey) -> Option<Handle> {
+        let all = self.environments.lock().await;
+        all.get(key)
+            .filter(|handle| !handle.messages.is_closed())
+            .cloned()
+    }
+
+    async fn handles(&self) -> Vec<Handle> {
+        let mut all = self.environments.lock().await;
+        all.retain(|_, handle| !handle.messages.is_closed());
+        all.values().cloned().collect()
+    }
+
+    /// Resolves when the agent should end by itself, or was told to.
+    pub(crate) async fn emptied(&self) {
+        loop {
+            tokio::select! {
+                () = self.stop.notified() => return,
+                () = self.changed.notified(), if self.until_empty => {}
+            }
+            tokio::time::sleep(LINGER).await;
+            let wanted = self
+                .handles()
+                .await
+                .iter()
+                .any(|handle| handle.status.borrow().view.is_some());
+            if !wanted {
+                return;
+            }
+        }
+    }
+
+    /// Starts to listen; the future serves.
+    pub(crate) async fn serve(
+        &self,
+        socket: &Utf8Path,
+    ) -> std::io::Result<impl Future<Output = ()> + use<>> {
+        let _ = std::fs::remove_file(socket);
+        let listener = UnixListener::bind(socket)?;
+        std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))?;
+        let environment = "/v1/environments/{system}/{environment}";
+        let router = Router::new()
+            .route("/v1/agent", get(agent))
+            .route("/v1/agent/stop", post(stop))
+            .route("/v1/environments", get(list))
+            .route(environment, get(show))
+            .route(&format!("{environment}/data"), get(data))
+            .route(&format!("{environment}/plan"), post(plan))
+            .route(&format!("{environment}/commands"), post(command))
+            .route("/v1/events", get(events))
+            .route("/v1/images/pinned", get(pinned))
+            .with_state(self.clone());
+        Ok(async move {
+            if let Err(err) = axum::serve(listener, router).await {
+                tracing::error!("the API ended: {err}");
+            }
+        })
+    }
+}
+
+type Key = Path<(String, String)>;
+
+fn parse_key(Path((system, environment)): Key) -> Result<EnvironmentKey, Response> {
+    let bad =
+        |err: brickyard_core::NameError| (StatusCode::BAD_REQUEST, err.to_string()).into_response();
+    Ok(EnvironmentKey {
+        system: system.parse().map_err(bad)?,
+        environment: environment.parse().map_err(bad)?,
+    })
+}
+
+fn not_found(key: &EnvironmentKey) -> Response {
+    let text = format!("nothing runs in /{}/{}", key.system, key.environment);
+    (StatusCode::NOT_FOUND, text).into_response()
+}
+
+async fn agent(State(server): State<Server>) -> Json<AgentView> {
+    Json(AgentView {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        until_empty: server.until_empty,
+    })
+}
+
+async fn stop(State(server): State<Server>) -> Json<bool> {
+    server.stop.notify_one();
+    Json(true)
+}
+
+async fn list(State(server): State<Server>) -> Json<Vec<EnvironmentView>> {
+    let handles = server.handles().await;
+    Json(
+        handles
+            .iter()
+            .filter_map(|handle| handle.status.borrow().view.clone())
+            .collect(),
+    )
+}
+
+/// Digests of images that releases need.
+async fn pinned(State(server): State<Server>) -> Json<Vec<String>> {
+    let mut digests = Vec::new();
+    for handle in server.handles().await {
+        digests.extend(
+            handle
+                .status
+                .borrow()
+                .images
+                .iter()
+                .map(ToString::to_string),
+        );
+    }
+    Json(digests)
+}
+
+async fn status_of(server: &Server, key: Key) -> Result<Status, Response> {
+    let key = parse_key(key)?;
+    let handle = server.existing(&key).await.ok_or_else(|| not_found(&key))?;
+    let status = handle.status.borrow().clone();
+    if status.view.is_none() {
+        Err(not_found(&key))
+    } else {
+        Ok(status)
+    }
+}
+
+async fn show(State(server): State<Server>, key: Key) -> Result<Json<EnvironmentView>, Response> {
+    let status = status_of(&server, key).await?;
+    status
+        .view
+        .map(Json)
+        .ok_or_else(|| StatusCode::NOT_FOUND.into_response())
+}
+
+async fn data(State(server): State<Server>, key: Key) -> Result<Json<DataView>, Response> {
+    Ok(Json(status_of(&server, key).await?.data))
+}
+
+async fn plan(
+    State(server): State<Server>,
+    key: Key,
+    Json(request): Json<PlanRequest>,
+) -> Result<Response, Response> {
+    let key = parse_key(key)?;
+    let internal = |text: String| (StatusCode::INTERNAL_SERVER_ERROR, text).into_response();
+    let handle = server.open(&key).await.map_err(internal)?;
+    let (answer, answered) = oneshot::channel();
+    let message = Message::Plan {
+        release: Box::new(request.release),
+        answer,
+    };
+    let gone = || internal("the environment's task has ended".to_owned());
+    handle.messages.send(message).await.map_err(|_| gone())?;
+    let made = answered.await.map_err(|_| gone())?;
+    server.changed.notify_one();
+    match made {
+        Ok(view) => Ok(Json(view).into_response()),
+        Err(failure) => {
+            let texts: Vec<String> = failure
+                .reasons
+                .into_iter()
+                .map(|reason| reason.text)
+                .collect();
+            Err((StatusCode::UNPROCESSABLE_ENTITY, texts.join("\n")).into_response())
+        }
+    }
+}
+
+/// Carries a command out and tells how it goes. The work is a task of its own: a caller that goes
+/// away stops nothing.
+async fn command(
+    State(server): State<Server>,
+    key: Key,
+    body: Bytes,
+) -> Result<Response, Response> {
+    let key = parse_key(key)?;
+    let command: Command = serde_json::from_slice(&body)
+        .map_err(|err| (StatusCode::BAD_REQUEST, err.to_string()).into_response())?;
+    let (lines, stream) = mpsc::channel(STREAM_LENGTH);
+    let tasks = server.yard.tasks.clone();
+    tasks.spawn(format!("command for {key}"), OnCancel::Drop, async move {
+        let last = match follow(&server, &key, command, &lines).await {
+            Ok(progress) => progress,
+            Err(failure) => Progress::Failed {
+                kind: failure.kind,
+                reasons: failure.reasons,
+            },
+        };
+        let _ = send(&lines, &last).await;
+        server.changed.notify_one();
+    });
+    let stream = ReceiverStream::new(stream);
+    Ok(Response::new(Body::from_stream(stream)))
+}
+
+async fn send(
+    lines: &mpsc::Sender<Result<Bytes, std::io::Error>>,
+    value: &impl Serialize,
+) -> Result<(), ()> {
+    let mut line = serde_json::to_vec(value).unwrap_or_default();
+    line.push(b'\n');
+    lines.send(Ok(Bytes::from(line))).await.map_err(drop)
+}
+
+async fn follow(
+    server: &Server,
+    key: &EnvironmentKey,
+    command: Command,
+    lines: &mpsc::Sender<Result<Bytes, std::io::Error>>,
+) -> Result<Progress, Failure> {
+    let internal = |text: &str| Failure::of(FailureKind::Internal, key, text);
+    let handle = server.open(key).await.map_err(|text| internal(&text))?;
+    let (answer, answered) = oneshot::channel();
+    let message = Message::Command { command, answer };
+    let gone = || internal("the environment's task has ended");
+    handle.messages.send(message).await.map_err(|_| gone())?;
+    let accepted = answered.await.map_err(|_| gone())??;
+    let _ = send(
+        lines,
+        &Progress::Accepted {
+            revision: accepted.revision,
+        },
+    )
+    .await;
+    let mut status = handle.status.clone();
+    let mut told = Vec::new();
+    loop {
+        let now = status.borrow_and_update().clone();
+        if now.sequence >= accepted.sequence {
+            let instances = now.view.map(|view| view.instances).unwrap_or_default();
+            if now.gone || (now.settled && now.failed.is_empty()) {
+                return Ok(Progress::Done { instances });
+            }
+            if !now.failed.is_empty() {
+                return Err(Failure {
+                    kind: FailureKind::Unhealthy,
+                    reasons: now.failed,
+                });
+            }
+            if instances != told {
+                let _ = send(
+                    lines,
+                    &Progress::State {
+                        instances: instances.clone(),
+                    },
+                )
+                .await;
+                told = instances;
+            }
+        }
+        match tokio::time::timeout(HEARTBEAT, status.changed()).await {
+            Ok(Err(_)) => return Err(gone()),
+            Ok(Ok(())) => {}
+            Err(_) if lines.is_closed() => return Err(internal("the caller went away")),
+            Err(_) => {}
+        }
+    }
+}
+
+/// Which events are asked for.
+#[derive(Debug, Deserialize)]
+struct EventQuery {
+    /// Only those after this cursor.
+    #[serde(default)]
+    after: u64,
+    /// Whether to go on as more happen.
+    #[serde(default)]
+    follow: bool,
+}
+
+async fn events(
+    State(server): State<Server>,
+    Query(query): Query<EventQuery>,
+) -> Result<Response, Response> {
+    let internal = |err: brickyard_store::Error| {
+        (StatusCode::INTERNAL_SERVER_ERROR, err.to_string()).into_response()
+    };
+    let (snapshot, watch) = server
+        .yard
+        .store
+        .watch(keys::JOURNAL)
+        .await
+        .map_err(internal)?;
+    let (lines, stream) = mpsc::channel(STREAM_LENGTH);
+    server
+        .yard
+        .tasks
+        .clone()
+        .spawn("events", OnCancel::Drop, async move {
+            for entry in &snapshot.entries {
+                if tell_event(&lines, &entry.value, query.after).await.is_err() {
+                    return;
+                }
+            }
+            if query.follow {
+                follow_events(watch, &lines, query.after).await;
+            }
+        });
+    Ok(Response::new(Body::from_stream(ReceiverStream::new(
+        stream,
+    ))))
+}
+
+async fn follow_events(
+    mut watch: Watch,
+    lines: &mpsc::Sender<Result<Bytes, std::io::Error>>,
+    after: u64,
+) {
+    loop {
+        tokio::select! {
+            // Cancel safe: the watch keeps what was not taken.
+            batch = watch.next() => {
+                let Ok(batch) = batch else { return };
+                for change in batch.changes {
+                    if let Change::Put(entry) = change
+                        && tell_event(lines, &entry.value, after).await.is_err()
+                    {
+                        return;
+                    }
+                }
+            }
+            () = lines.closed() => return,
+        }
+    }
+}
+
+async fn tell_event(
+    lines: &mpsc::Sender<Result<Bytes, std::io::Error>>,
+    value: &[u8],
+    after: u64,
+) -> Result<(), ()> {
+    match serde_json::from_slice::<Event>(value) {
+        Ok(event) if event.cursor > after => send(lines, &event).await,
+        _ => Ok(()),
+    }
+}

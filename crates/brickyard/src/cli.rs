@@ -1,0 +1,163 @@
+//! The command line: what Compose's users know keeps its name and meaning.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8PathBuf;
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands;
+use crate::context::Context;
+use crate::error::CommandError;
+use crate::ui::Ui;
+
+/// Where a yard is when nobody says otherwise.
+const ROOT_DEFAULT: &str = "/var/lib/brickyard";
+
+/// Service management for containers
+#[derive(Debug, Parser)]
+#[command(name = "brickyard", version, disable_help_subcommand = true)]
+#[command(
+    after_help = "Example: brickyard up -d\n\nExit codes: 0 done, 1 it failed or was refused, \
+2 wrong command line or file, 3 not found, 4 the agent or the machine failed."
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options that stand before the verb.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// Compose file; found in the current directory or above when not given
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    pub(crate) file: Option<Utf8PathBuf>,
+    /// Name of the system instead of the file's
+    #[arg(short = 'p', long, value_name = "NAME")]
+    pub(crate) project_name: Option<String>,
+    /// File with variables for interpolation instead of .env
+    #[arg(long, value_name = "FILE")]
+    pub(crate) env_file: Vec<Utf8PathBuf>,
+    /// Environment: one running copy of the system
+    #[arg(short = 'E', long, default_value = "dev", value_name = "NAME")]
+    pub(crate) environment: String,
+    /// The yard's directory
+    #[arg(long, env = "BRICKYARD_ROOT", default_value = ROOT_DEFAULT, value_name = "DIR")]
+    pub(crate) root: Utf8PathBuf,
+    /// What runs instances
+    #[arg(long, default_value = "native", value_name = "ENGINE")]
+    pub(crate) engine: String,
+    /// Data as JSON on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Say nothing but data and errors
+    #[arg(long)]
+    pub(crate) quiet: bool,
+    /// Say more about what is done
+    #[arg(long)]
+    pub(crate) verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(commands::check::CheckArgs),
+    Plan(commands::plan::PlanArgs),
+    Config(commands::config::ConfigArgs),
+    Up(commands::up::UpArgs),
+    Down(commands::down::DownArgs),
+    Ps(commands::ps::PsArgs),
+    Logs(commands::logs::LogsArgs),
+    Exec(commands::exec::ExecArgs),
+    Run(commands::run::RunArgs),
+    Restart(commands::restart::RestartArgs),
+    Stop(commands::stop::StopArgs),
+    Start(commands::start::StartArgs),
+    Scale(commands::scale::ScaleArgs),
+    Rm(commands::rm::RmArgs),
+    Set(commands::set::SetArgs),
+    Get(commands::get::GetArgs),
+    Unset(commands::unset::UnsetArgs),
+    Kv(commands::kv::KvArgs),
+    Register(commands::register::RegisterArgs),
+    Build(commands::build::BuildArgs),
+    Image(commands::image::ImageArgs),
+    Events(commands::events::EventsArgs),
+    Agent(commands::agent::AgentArgs),
+    Doctor(commands::doctor::DoctorArgs),
+    Version(commands::version::VersionArgs),
+}
+
+/// Reads the command line, runs the command and returns the exit code.
+pub(crate) fn main() -> i32 {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(err) => {
+            let _ = err.print();
+            return if err.use_stderr() { 2 } else { 0 };
+        }
+    };
+    let ui = Ui::new(cli.global.json, cli.global.quiet, cli.global.verbose);
+    let level = if cli.global.verbose { "info" } else { "warn" };
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(level)
+        .with_target(false);
+    let _ = subscriber.try_init();
+    let workers = 2;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .enable_all()
+        .build();
+    let done = match runtime {
+        Err(err) => Err(CommandError::machine(format!(
+            "cannot start threads: {err}"
+        ))),
+        Ok(runtime) => {
+            let environment: BTreeMap<String, String> = std::env::vars_os()
+                .filter_map(|(name, value)| {
+                    Some((name.into_string().ok()?, value.into_string().ok()?))
+                })
+                .collect();
+            let context = Context::new(cli.global, environment);
+            runtime.block_on(run(&ui, &context, &cli.command))
+        }
+    };
+    match done {
+        Ok(()) => 0,
+        Err(err) => {
+            ui.failure(&err);
+            err.exit_code()
+        }
+    }
+}
+
+async fn run(ui: &Ui, context: &Context, command: &Command) -> Result<(), CommandError> {
+    match command {
+        Command::Check(args) => commands::check::run(ui, context, args),
+        Command::Plan(args) => commands::plan::run(ui, context, args).await,
+        Command::Config(args) => commands::config::run(ui, context, args),
+        Command::Up(args) => commands::up::run(ui, context, args).await,
+        Command::Down(args) => commands::down::run(ui, context, args).await,
+        Command::Ps(args) => commands::ps::run(ui, context, args).await,
+        Command::Logs(args) => commands::logs::run(ui, context, args).await,
+        Command::Exec(args) => commands::exec::run(ui, context, args).await,
+        Command::Run(args) => commands::run::run(ui, context, args).await,
+        Command::Restart(args) => commands::restart::run(ui, context, args).await,
+        Command::Stop(args) => commands::stop::run(ui, context, args).await,
+        Command::Start(args) => commands::start::run(ui, context, args).await,
+        Command::Scale(args) => commands::scale::run(ui, context, args).await,
+        Command::Rm(args) => commands::rm::run(ui, context, args).await,
+        Command::Set(args) => commands::set::run(ui, context, args).await,
+        Command::Get(args) => commands::get::run(ui, context, args).await,
+        Command::Unset(args) => commands::unset::run(ui, context, args).await,
+        Command::Kv(args) => commands::kv::run(ui, context, args).await,
+        Command::Register(args) => commands::register::run(ui, context, args).await,
+        Command::Build(args) => commands::build::run(ui, context, args),
+        Command::Image(args) => commands::image::run(ui, context, args).await,
+        Command::Events(args) => commands::events::run(ui, context, args).await,
+        Command::Agent(args) => commands::agent::run(ui, context, args).await,
+        Command::Doctor(args) => commands::doctor::run(ui, context, args),
+        Command::Version(args) => commands::version::run(ui, context, args),
+    }
+}

@@ -1,0 +1,85 @@
+//! `down`.
+
+use brickyard_api::{AgentView, ClientError, Command};
+use clap::Args;
+
+use super::follow;
+use crate::context::Context;
+use crate::error::CommandError;
+use crate::ui::{Role, Ui};
+
+/// Stop and remove everything of an environment
+#[derive(Debug, Args)]
+#[command(after_help = "Example: brickyard down -v")]
+pub(crate) struct DownArgs {
+    /// Remove named volumes, configuration that was set and registrations, too
+    #[arg(short, long)]
+    volumes: bool,
+}
+
+pub(crate) async fn run(ui: &Ui, context: &Context, args: &DownArgs) -> Result<(), CommandError> {
+    let key = context.key(ui).await?;
+    let client = context.client()?;
+    if let Err(ClientError::NoAgent { .. }) = client.get::<AgentView>("/v1/agent").await {
+        if !context.root()?.join(brickyard_agent::STORE).exists() {
+            ui.say(&format!(
+                "nothing runs in /{}/{}",
+                key.system, key.environment
+            ));
+            return Ok(());
+        }
+        // Things may be left of an agent that died: a new one knows them.
+        context.agent().await?;
+    }
+    match follow::send(
+        ui,
+        &client,
+        &key,
+        &Command::Down {
+            volumes: args.volumes,
+        },
+    )
+    .await
+    {
+        Err(CommandError::Failed {
+            kind: brickyard_api::FailureKind::NotFound,
+            ..
+        }) => {
+            ui.say(&format!(
+                "nothing runs in /{}/{}",
+                key.system, key.environment
+            ));
+            Ok(())
+        }
+        Err(err) => Err(err),
+        Ok(_) => {
+            wait_for_own_end(&client).await;
+            let kept = if args.volumes {
+                ""
+            } else {
+                "; volumes and configuration are kept"
+            };
+            let down = ui.paint(Role::Good, "down");
+            ui.say(&format!("{down} /{}/{}{kept}", key.system, key.environment));
+            Ok(())
+        }
+    }
+}
+
+/// An agent that was started by `up` ends by itself when the yard is empty: then the command
+/// returns to a machine on which nothing is left.
+async fn wait_for_own_end(client: &brickyard_api::Client) {
+    for _ in 0..200 {
+        match client.get::<AgentView>("/v1/agent").await {
+            Ok(agent) if agent.until_empty => {}
+            _ => return,
+        }
+        let environments = client
+            .get::<Vec<serde_json::Value>>("/v1/environments")
+            .await;
+        if environments.is_ok_and(|all| !all.is_empty()) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,29 @@
+//! One file for each command: its arguments, whose doc comments are the help, and `run`.
+
+pub(crate) mod agent;
+pub(crate) mod build;
+pub(crate) mod check;
+pub(crate) mod config;
+pub(crate) mod doctor;
+pub(crate) mod down;
+pub(crate) mod events;
+pub(crate) mod exec;
+pub(crate) mod follow;
+pub(crate) mod get;
+pub(crate) mod image;
+pub(crate) mod kv;
+pub(crate) mod logs;
+pub(crate) mod plan;
+pub(crate) mod ps;
+pub(crate) mod register;
+pub(crate) mod restart;
+pub(crate) mod rm;
+pub(crate) mod run;
+pub(crate) mod scale;
+pub(crate) mod set;
+pub(crate) mod start;
+pub(crate) mod stop;
+pub(crate) mod targets;
+pub(crate) mod unset;
+pub(crate) mod up;
+pub(crate) mod version;

@@ -1,0 +1,35 @@
+//! `restart`.
+
+use brickyard_api::Command;
+use clap::Args;
+
+use super::{follow, targets};
+use crate::context::Context;
+use crate::error::CommandError;
+use crate::ui::{Role, Ui};
+
+/// Start instances again, a tier one by one
+#[derive(Debug, Args)]
+#[command(after_help = "Example: brickyard restart web")]
+pub(crate) struct RestartArgs {
+    /// Services or instances; all when none is named
+    targets: Vec<String>,
+}
+
+pub(crate) async fn run(
+    ui: &Ui,
+    context: &Context,
+    args: &RestartArgs,
+) -> Result<(), CommandError> {
+    let (key, view) = context.show(ui).await?;
+    let targets = targets::slots(&key, &view, &args.targets)?;
+    let command = Command::Restart { targets };
+    follow::send(ui, &context.client()?, &key, &command).await?;
+    ui.say(&format!(
+        "{} /{}/{}",
+        ui.paint(Role::Good, "restarted"),
+        key.system,
+        key.environment
+    ));
+    Ok(())
+}

@@ -1,0 +1,31 @@
+//! `stop`.
+
+use brickyard_api::Command;
+use clap::Args;
+
+use super::{follow, targets};
+use crate::context::Context;
+use crate::error::CommandError;
+use crate::ui::{Role, Ui};
+
+/// Stop instances; they stay stopped until `start` or `up`
+#[derive(Debug, Args)]
+#[command(after_help = "Example: brickyard stop web/2")]
+pub(crate) struct StopArgs {
+    /// Services or instances; all when none is named
+    targets: Vec<String>,
+}
+
+pub(crate) async fn run(ui: &Ui, context: &Context, args: &StopArgs) -> Result<(), CommandError> {
+    let (key, view) = context.show(ui).await?;
+    let targets = targets::slots(&key, &view, &args.targets)?;
+    let command = Command::Stop { targets };
+    follow::send(ui, &context.client()?, &key, &command).await?;
+    ui.say(&format!(
+        "{} /{}/{}",
+        ui.paint(Role::Good, "stopped"),
+        key.system,
+        key.environment
+    ));
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! `up`.
+
+use std::collections::BTreeMap;
+
+use brickyard_api::{Command, TargetSlots};
+use brickyard_core::ServiceName;
+use brickyard_engine::EnvironmentKey;
+use brickyard_model::System;
+use clap::Args;
+
+use super::{check, follow, logs, targets};
+use crate::context::Context;
+use crate::error::CommandError;
+use crate::ui::{Role, Ui, count};
+
+/// Build, freeze a release and deploy it; returns when everything is healthy
+#[derive(Debug, Args)]
+#[command(after_help = "Example: brickyard up -d")]
+pub(crate) struct UpArgs {
+    /// Leave it running and return
+    #[arg(short, long)]
+    detach: bool,
+    /// Build images even where they exist
+    #[arg(long)]
+    build: bool,
+    /// Number of instances, as SERVICE=COUNT
+    #[arg(long, value_name = "SERVICE=COUNT")]
+    scale: Vec<String>,
+    /// Services to bring up with those that they depend on; all when none is named
+    services: Vec<String>,
+}
+
+pub(crate) async fn run(ui: &Ui, context: &Context, args: &UpArgs) -> Result<(), CommandError> {
+    let system = context.model(ui)?;
+    let findings = check::templates(&system);
+    if !findings.is_empty() {
+        return Err(CommandError::Findings(findings));
+    }
+    let key = EnvironmentKey {
+        system: system.name.clone(),
+        environment: context.environment_name()?,
+    };
+    let replicas = replicas(&system, args)?;
+    let release = context.release(ui, system, args.build)?;
+    let client = context.agent().await?;
+    let command = Command::Deploy {
+        release: Box::new(release),
+        replicas,
+    };
+    let done = follow::send(ui, &client, &key, &command).await?;
+    let published: Vec<String> = {
+        let mut ports: Vec<String> = done
+            .instances
+            .iter()
+            .flat_map(|instance| instance.ports.clone())
+            .collect();
+        ports.sort();
+        ports.dedup();
+        ports
+    };
+    ui.say(&format!(
+        "{} /{}/{}: {} healthy{}",
+        ui.paint(Role::Good, "up"),
+        key.system,
+        key.environment,
+        count(done.instances.len(), "instance"),
+        match published.is_empty() {
+            true => String::new(),
+            false => format!(", listening on {}", published.join(", ")),
+        }
+    ));
+    if args.detach {
+        return Ok(());
+    }
+    ui.say(&ui.paint(Role::Faint, "following the logs; Ctrl-C stops everything"));
+    let follow_all = logs::LogsArgs::follow_all();
+    tokio::select! {
+        done = logs::run(ui, context, &follow_all) => done?,
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    let services: Vec<TargetSlots> = done
+        .instances
+        .iter()
+        .map(|i| TargetSlots {
+            service: i.service.clone(),
+            slot: None,
+        })
+        .collect();
+    ui.say("stopping");
+    follow::send(ui, &client, &key, &Command::Stop { targets: services }).await?;
+    Ok(())
+}
+
+/// Counts by `--scale`; services that were not asked for get none.
+fn replicas(system: &System, args: &UpArgs) -> Result<BTreeMap<ServiceName, u32>, CommandError> {
+    let mut replicas = targets::counts(&args.scale)?;
+    for name in replicas.keys() {
+        targets::require(system, name)?;
+    }
+    if args.services.is_empty() {
+        return Ok(replicas);
+    }
+    let mut open: Vec<ServiceName> = Vec::new();
+    for name in &args.services {
+        let name: ServiceName = name
+            .parse()
+            .map_err(|err| CommandError::usage(format!("{err}")))?;
+        targets::require(system, &name)?;
+        open.push(name);
+    }
+    let mut chosen = std::collections::BTreeSet::new();
+    while let Some(name) = open.pop() {
+        if let Some(service) = system.services.get(&name)
+            && chosen.insert(name)
+        {
+            open.extend(service.depends_on.keys().cloned());
+            open.extend(service.needs.values().map(|line| line.to.service.clone()));
+        }
+    }
+    for name in system
+        .services
+        .keys()
+        .filter(|name| !chosen.contains(*name))
+    {
+        replicas.entry(name.clone()).or_insert(0);
+    }
+    Ok(replicas)
+}

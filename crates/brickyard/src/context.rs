@@ -1,0 +1,283 @@
+//! What commands share: the yard, the model, the agent.
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+use std::time::Duration;
+
+use brickyard_api::{AgentView, Client, ClientError, EnvironmentView};
+use brickyard_core::{Digest, EnvironmentName, OsFiles, ServiceName, SystemName};
+use brickyard_engine::EnvironmentKey;
+use brickyard_engine::native::Native;
+use brickyard_image::Store as Images;
+use brickyard_model::System;
+use brickyard_model::release::Release;
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::cli::Global;
+use crate::error::CommandError;
+use crate::ui::Ui;
+
+/// How long a started agent may take until it answers.
+const AGENT_DEADLINE: Duration = Duration::from_secs(20);
+/// File name of the log of an agent that a command started, under the yard's root.
+const AGENT_LOG: &str = "agent.log";
+
+/// The command line's global part, and what follows from it.
+pub(crate) struct Context {
+    pub(crate) global: Global,
+    environment: BTreeMap<String, String>,
+}
+
+impl Context {
+    pub(crate) fn new(global: Global, environment: BTreeMap<String, String>) -> Self {
+        Self {
+            global,
+            environment,
+        }
+    }
+
+    /// The yard's root, absolute.
+    pub(crate) fn root(&self) -> Result<Utf8PathBuf, CommandError> {
+        absolute(&self.global.root)
+    }
+
+    /// The agent's client; nothing is opened yet.
+    pub(crate) fn client(&self) -> Result<Client, CommandError> {
+        Ok(Client::new(&self.root()?))
+    }
+
+    /// The yard's content store.
+    pub(crate) fn images(&self) -> Result<Images, CommandError> {
+        require_root()?;
+        Ok(Images::open(&self.root()?.join("images"))?)
+    }
+
+    /// The native engine, for what needs no agent.
+    pub(crate) fn engine(&self) -> Result<Native, CommandError> {
+        require_root()?;
+        Ok(Native::open(&self.root()?, &binary()?)?)
+    }
+
+    pub(crate) fn environment_name(&self) -> Result<EnvironmentName, CommandError> {
+        self.global
+            .environment
+            .parse()
+            .map_err(|err| CommandError::usage(format!("{err}")))
+    }
+
+    /// The model file: as given, or the first with a usual name here or above.
+    fn model_file(&self) -> Result<Utf8PathBuf, CommandError> {
+        if let Some(file) = &self.global.file {
+            return absolute(file);
+        }
+        let here = absolute(Utf8Path::new("."))?;
+        let found = here
+            .ancestors()
+            .find_map(|directory| brickyard_model::default_file(&OsFiles, directory));
+        found.ok_or_else(|| {
+            CommandError::usage("no compose.yaml is in this directory or above")
+                .hint("name one with -f FILE")
+        })
+    }
+
+    /// Loads the model; warnings are said, errors are all returned.
+    pub(crate) fn model(&self, ui: &Ui) -> Result<System, CommandError> {
+        let path = self.model_file()?;
+        let directory = path.parent().unwrap_or(Utf8Path::new("/")).to_owned();
+        let shown = shown_path(&path);
+        let loaded = brickyard_model::load(&brickyard_model::Input {
+            files: &OsFiles,
+            path: &shown,
+            project_directory: directory,
+            environment: &self.environment,
+            env_files: &self.global.env_file,
+            name: self.global.project_name.as_deref(),
+        });
+        match loaded.system {
+            Some(system) => {
+                loaded
+                    .diagnostics
+                    .iter()
+                    .for_each(|found| ui.finding(found));
+                Ok(system)
+            }
+            None => Err(CommandError::Findings(loaded.diagnostics)),
+        }
+    }
+
+    /// The system that is meant: by name, by file, or because it is the only one that runs.
+    pub(crate) async fn key(&self, ui: &Ui) -> Result<EnvironmentKey, CommandError> {
+        let environment = self.environment_name()?;
+        let of = |system: SystemName| EnvironmentKey {
+            system,
+            environment: environment.clone(),
+        };
+        if let Some(name) = &self.global.project_name {
+            return name
+                .parse()
+                .map(of)
+                .map_err(|err| CommandError::usage(format!("{err}")));
+        }
+        let no_file = match self.model_file() {
+            Ok(_) => return self.model(ui).map(|system| of(system.name)),
+            Err(err) => err,
+        };
+        let all: Vec<EnvironmentView> = match self.client()?.get("/v1/environments").await {
+            Ok(all) => all,
+            Err(ClientError::NoAgent { .. }) => return Err(no_file),
+            Err(err) => return Err(err.into()),
+        };
+        let mut same = all
+            .iter()
+            .filter(|view| view.environment == environment.as_str());
+        match (same.next(), same.next()) {
+            (Some(only), None) => only
+                .system
+                .parse()
+                .map(of)
+                .map_err(|err| CommandError::machine(format!("{err}"))),
+            _ => Err(no_file),
+        }
+    }
+
+    /// A path of the API below an environment.
+    pub(crate) fn path(key: &EnvironmentKey, rest: &str) -> String {
+        format!("/v1/environments/{}/{}{rest}", key.system, key.environment)
+    }
+
+    /// An environment that runs.
+    pub(crate) async fn show(
+        &self,
+        ui: &Ui,
+    ) -> Result<(EnvironmentKey, EnvironmentView), CommandError> {
+        let key = self.key(ui).await?;
+        match self.client()?.get(&Self::path(&key, "")).await {
+            Ok(view) => Ok((key, view)),
+            Err(ClientError::NoAgent { .. }) => Err(nothing_runs(&key)),
+            Err(err) => Err(err.into()),
+        }
+    }
+
+    /// Images of all services by digest: built, or found in the content store.
+    pub(crate) fn release(
+        &self,
+        ui: &Ui,
+        system: System,
+        build: bool,
+    ) -> Result<Release, CommandError> {
+        let images = self.images()?;
+        let mut digests: BTreeMap<ServiceName, Digest> = BTreeMap::new();
+        let mut missing = Vec::new();
+        for (name, service) in &system.services {
+            match crate::commands::build::image_of(ui, &images, &system, name, service, build) {
+                Ok(image) => {
+                    digests.insert(name.clone(), image.digest);
+                }
+                Err(CommandError::Plain {
+                    code: 3,
+                    message,
+                    hints,
+                }) => {
+                    missing.push((format!("service `{name}`: {message}"), hints));
+                }
+                Err(err) => return Err(err),
+            }
+        }
+        if missing.is_empty() {
+            return Ok(Release {
+                system,
+                images: digests,
+            });
+        }
+        let message = missing
+            .iter()
+            .map(|(text, _)| text.as_str())
+            .collect::<Vec<_>>()
+            .join("\nerror: ");
+        let mut err = CommandError::usage(message);
+        for hint in missing.into_iter().flat_map(|(_, hints)| hints) {
+            err = err.hint(hint);
+        }
+        Err(err.hint("`brickyard image import NAME FILE.tar` brings one into the yard"))
+    }
+
+    /// The client of an agent that runs, which is started if there is none.
+    pub(crate) async fn agent(&self) -> Result<Client, CommandError> {
+        require_root()?;
+        let client = self.client()?;
+        match client.get::<AgentView>("/v1/agent").await {
+            Ok(_) => return Ok(client),
+            Err(ClientError::NoAgent { .. }) => {}
+            Err(err) => return Err(err.into()),
+        }
+        let root = self.root()?;
+        std::fs::create_dir_all(&root)?;
+        let log_path = root.join(AGENT_LOG);
+        let log = std::fs::File::create(&log_path)
+            .map_err(|err| CommandError::machine(format!("cannot write `{log_path}`: {err}")))?;
+        let mut command = std::process::Command::new(binary()?);
+        command.args(["--root", root.as_str(), "--engine", &self.global.engine]);
+        command.args(["agent", "run", "--until-empty"]);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .current_dir("/");
+        brickyard_sys::command::new_session(&mut command);
+        let mut child = command.spawn()?;
+        let start = std::time::Instant::now();
+        loop {
+            if client.get::<AgentView>("/v1/agent").await.is_ok() {
+                return Ok(client);
+            }
+            let ended = child.try_wait()?;
+            if ended.is_some() || start.elapsed() > AGENT_DEADLINE {
+                let said = std::fs::read_to_string(&log_path).unwrap_or_default();
+                let said = said.trim().trim_start_matches("error: ").to_owned();
+                return Err(CommandError::machine(format!(
+                    "the agent did not start: {said}"
+                )));
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// Our own executable.
+pub(crate) fn binary() -> Result<Utf8PathBuf, CommandError> {
+    let path = std::env::current_exe()?;
+    Utf8PathBuf::from_path_buf(path)
+        .map_err(|path| CommandError::machine(format!("`{}` is not UTF-8", path.display())))
+}
+
+pub(crate) fn nothing_runs(key: &EnvironmentKey) -> CommandError {
+    CommandError::not_found(format!(
+        "nothing runs in /{}/{}",
+        key.system, key.environment
+    ))
+    .hint("`brickyard up -d` starts it")
+}
+
+fn require_root() -> Result<(), CommandError> {
+    if rustix_is_root() {
+        return Ok(());
+    }
+    Err(CommandError::machine("the native engine needs root").hint("run it with sudo"))
+}
+
+fn rustix_is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0)
+}
+
+fn absolute(path: &Utf8Path) -> Result<Utf8PathBuf, CommandError> {
+    let path = camino::absolute_utf8(path)?;
+    Ok(path)
+}
+
+/// A path as messages show it: relative when it lies below the current directory.
+fn shown_path(path: &Utf8Path) -> Utf8PathBuf {
+    let here = absolute(Utf8Path::new(".")).unwrap_or_default();
+    path.strip_prefix(&here)
+        .map_or_else(|_| path.to_owned(), Utf8Path::to_owned)
+}
