@@ -280,6 +280,10 @@ async fn follow(
     let internal = |text: &str| Failure::of(FailureKind::Internal, key, text);
     let handle = server.open(key).await.map_err(|text| internal(&text))?;
     let (answer, answered) = oneshot::channel();
+    // A change of data is done when what follows from it is done: what was not well before it
+    // need not get well.
+    let is_data = matches!(command, Command::Config { .. } | Command::Register { .. });
+    let before = handle.status.borrow().failed.clone();
     let message = Message::Command { command, answer };
     let gone = || internal("the environment's task has ended");
     handle.messages.send(message).await.map_err(|_| gone())?;
@@ -297,13 +301,18 @@ async fn follow(
         let now = status.borrow_and_update().clone();
         if now.sequence >= accepted.sequence {
             let instances = now.view.map(|view| view.instances).unwrap_or_default();
-            if now.gone || (now.settled && now.failed.is_empty()) {
+            let mut failed = now.failed;
+            if is_data {
+                failed.retain(|reason| !before.contains(reason));
+            }
+            let rests = now.settled || (is_data && now.quiet);
+            if now.gone || (rests && failed.is_empty()) {
                 return Ok(Progress::Done { instances });
             }
-            if !now.failed.is_empty() {
+            if !failed.is_empty() {
                 return Err(Failure {
                     kind: FailureKind::Unhealthy,
-                    reasons: now.failed,
+                    reasons: failed,
                 });
             }
             if instances != told {

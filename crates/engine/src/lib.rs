@@ -121,8 +121,9 @@ pub struct EnvironmentFacts {
 impl EnvironmentFacts {
     /// Addresses that instances may have, the lowest first.
     pub fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> + use<> {
+        // The network's own, the gateway's and the broadcast address are taken.
         let first = u32::from(self.subnet) + 2;
-        let last = u32::from(self.host) - 1;
+        let last = u32::from(self.subnet) + (1 << (32 - self.prefix_bits)) - 2;
         (first..=last).map(Ipv4Addr::from)
     }
 }

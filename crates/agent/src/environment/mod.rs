@@ -253,11 +253,16 @@ impl Environment {
         };
         let address = self.address.with_service(&id.service).with_slot(id.slot);
         match &outcome {
-            Outcome::Health(health) => events.push(
-                Draft::new(EventKind::InstanceHealth, address)
-                    .with("generation", id.generation)
-                    .with("health", health.word()),
-            ),
+            Outcome::Health(health) => {
+                if *health == Health::Unhealthy {
+                    self.keep_log(id);
+                }
+                events.push(
+                    Draft::new(EventKind::InstanceHealth, address)
+                        .with("generation", id.generation)
+                        .with("health", health.word()),
+                );
+            }
             Outcome::Ended(exit) => {
                 self.keep_log(id);
                 events.push(
@@ -266,6 +271,9 @@ impl Environment {
                         .with("exit_code", exit.code)
                         .with("oom", exit.oom),
                 );
+            }
+            Outcome::Started(Ok(_)) => {
+                self.logs.remove(&place);
             }
             Outcome::Started(Err(_)) => self.keep_log(id),
             _ => {}

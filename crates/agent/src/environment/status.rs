@@ -27,6 +27,8 @@ pub(crate) struct Status {
     pub(crate) sequence: u64,
     /// Whether nothing is under way and everything is well.
     pub(crate) settled: bool,
+    /// Whether nothing is under way, well or not.
+    pub(crate) quiet: bool,
     /// What failed.
     pub(crate) failed: Vec<Reason>,
     pub(crate) view: Option<EnvironmentView>,
@@ -74,6 +76,7 @@ impl Environment {
         self.status.send_replace(Status {
             sequence: self.sequence,
             settled: !self.decision.unsettled && self.decision.actions.is_empty(),
+            quiet: self.observed.transient.values().all(|transient| transient.busy.is_none()),
             failed,
             view: self.record.is_some().then(|| self.environment_view()),
             data: self.data_view(),

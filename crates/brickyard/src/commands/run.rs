@@ -124,8 +124,10 @@ fn fallback_name() -> ServiceName {
 
 /// The highest address, away from those that the agent gives out, moved by our own pid.
 fn last_free(facts: &EnvironmentFacts) -> Ipv4Addr {
-    let step = std::process::id() % 200;
-    Ipv4Addr::from(u32::from(facts.host) - 1 - step)
+    let step = usize::try_from(std::process::id() % 200).unwrap_or(0);
+    let mut all: Vec<Ipv4Addr> = facts.addresses().collect();
+    all.reverse();
+    all.get(step).or(all.first()).copied().unwrap_or(facts.subnet)
 }
 
 /// The image and the spec of a service, or of an image by itself.

@@ -2,8 +2,9 @@
 //! number, claimed machine-wide so that no two yards use the same.
 //!
 //! Ids come from 1879048192 to 2147483647, the range that systemd's table of ids leaves unused
-//! between its container range and 2^31 (<https://systemd.io/UIDS-GIDS/>). Subnets are /22 pieces
-//! of 10.200.0.0/13.
+//! between its container range and 2^31 (<https://systemd.io/UIDS-GIDS/>). Subnets are /21 pieces
+//! of 10.200.0.0/13: the lower half is the bridge's network, the host's address lies in the upper
+//! half, so that instances reach it through their gateway and never look for it on the bridge.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -18,10 +19,12 @@ const UID_FIRST: u32 = 1_879_048_192;
 pub(crate) const UID_COUNT: u32 = 65_536;
 /// Address of plot 0.
 const SUBNET_FIRST: u32 = u32::from_be_bytes([10, 200, 0, 0]);
-/// Bits of a plot's network prefix.
+/// Bits of a plot's prefix.
+const PLOT_BITS: u8 = 21;
+/// Bits of the prefix of an environment's bridge.
 pub(crate) const PREFIX_BITS: u8 = 22;
-/// Plots of a machine: as many /22 as fit into the /13.
-const PLOT_COUNT: u32 = 512;
+/// Plots of a machine: as many /21 as fit into the /13.
+const PLOT_COUNT: u32 = 256;
 /// Claims of all yards of this machine. Gone after a reboot, as are networks and processes.
 const CLAIMS: &str = "/run/brickyard/plots";
 
@@ -35,7 +38,7 @@ impl Plot {
     }
 
     pub(crate) fn subnet(self) -> Ipv4Addr {
-        Ipv4Addr::from(SUBNET_FIRST + (self.0 << (32 - PREFIX_BITS)))
+        Ipv4Addr::from(SUBNET_FIRST + (self.0 << (32 - PLOT_BITS)))
     }
 
     /// The bridge's address.
@@ -43,9 +46,9 @@ impl Plot {
         Ipv4Addr::from(u32::from(self.subnet()) + 1)
     }
 
-    /// The host's address: the last but the broadcast address.
+    /// The host's address: the first of the upper half.
     pub(crate) fn host(self) -> Ipv4Addr {
-        Ipv4Addr::from(u32::from(self.subnet()) + (1 << (32 - PREFIX_BITS)) - 2)
+        Ipv4Addr::from(u32::from(self.subnet()) + (1 << (32 - PREFIX_BITS)) + 1)
     }
 
     fn of_uid_base(uid_base: u32) -> Option<Self> {
@@ -134,7 +137,7 @@ fn routed_subnets() -> Vec<(u32, u32)> {
 }
 
 fn overlaps((network, mask): (u32, u32), plot: Plot) -> bool {
-    let plot_mask = u32::MAX << (32 - PREFIX_BITS);
+    let plot_mask = u32::MAX << (32 - PLOT_BITS);
     let common = mask & plot_mask;
     network & common == u32::from(plot.subnet()) & common
 }
@@ -147,8 +150,8 @@ mod tests {
     fn plots_do_not_meet() {
         let (a, b) = (Plot(0), Plot(1));
         assert_eq!(a.subnet(), Ipv4Addr::new(10, 200, 0, 0));
-        assert_eq!(a.host(), Ipv4Addr::new(10, 200, 3, 254));
-        assert_eq!(b.subnet(), Ipv4Addr::new(10, 200, 4, 0));
+        assert_eq!(a.host(), Ipv4Addr::new(10, 200, 4, 1));
+        assert_eq!(b.subnet(), Ipv4Addr::new(10, 200, 8, 0));
         assert_eq!(b.uid_base(), a.uid_base() + UID_COUNT);
         assert!(Plot(PLOT_COUNT - 1).uid_base() < 1 << 31);
         assert_eq!(Plot::of_uid_base(b.uid_base()), Some(b));
@@ -163,7 +166,7 @@ mod tests {
             )
         };
         assert!(overlaps(network(10, 0, 0, 8), Plot(3)));
-        assert!(overlaps(network(10, 200, 13, 24), Plot(3)));
-        assert!(!overlaps(network(10, 200, 16, 24), Plot(3)));
+        assert!(overlaps(network(10, 200, 25, 24), Plot(3)));
+        assert!(!overlaps(network(10, 200, 32, 24), Plot(3)));
     }
 }
