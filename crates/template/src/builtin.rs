@@ -60,8 +60,9 @@ fn position(index: &Value, end: usize) -> Result<usize, String> {
     at.ok_or_else(|| format!("index out of range: {number}"))
 }
 
-/// `slice x 1 2`: x[1:2].
-pub(crate) fn slice(item: &Value, indexes: &[Value]) -> Result<Value, String> {
+/// `slice x 1 2`: x[1:2]. `boxed` has a bit for each index that came as an interface: Go does not
+/// look into these here.
+pub(crate) fn slice(item: &Value, indexes: &[Value], boxed: u64) -> Result<Value, String> {
     if item.is_nil() {
         return Err("slice of untyped nil".to_owned());
     }
@@ -77,7 +78,10 @@ pub(crate) fn slice(item: &Value, indexes: &[Value]) -> Result<Value, String> {
         other => return Err(format!("can't slice item of type {}", other.type_name())),
     };
     let mut bounds = [0, length, length];
-    for (bound, index) in bounds.iter_mut().zip(indexes) {
+    for (at, (bound, index)) in bounds.iter_mut().zip(indexes).enumerate() {
+        if boxed >> at & 1 == 1 {
+            return Err("cannot index slice/array with type interface {}".to_owned());
+        }
         *bound = position(index, length)?;
     }
     for pair in bounds.windows(2) {
@@ -234,9 +238,9 @@ pub(crate) fn compare(left: &Value, right: &Value) -> Result<Option<Ordering>, S
 }
 
 /// The text of the arguments of `html`, `js` and `urlquery`.
-pub(crate) fn joined(values: &[Value]) -> Vec<u8> {
+pub(crate) fn joined(values: &[Value]) -> Result<Vec<u8>, String> {
     if let [Value::String(text)] = values {
-        return text.as_bytes().to_vec();
+        return Ok(text.as_bytes().to_vec());
     }
     let shown = values.iter().map(|value| match value {
         Value::Nil => Value::text("<no value>"),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::Reads;
+use crate::format::{VALUE_BYTES_MAX, too_large};
 use crate::function::Function;
 use crate::json;
 use crate::number::{parse_int, parse_uint};
@@ -18,8 +19,8 @@ pub(crate) const PAIRS: &str = "memkv.KVPairs";
 /// What `sortKVByLength` returns.
 pub(crate) const PAIR_SLICE: &str = "[]memkv.KVPair";
 
-/// The most elements that `seq` makes.
-const SEQUENCE_MAX: i64 = 1_000_000;
+/// The most elements that a function makes.
+const ITEMS_MAX: usize = 1_000_000;
 
 /// Where functions read, and where it is written down what they read.
 pub(crate) struct Data<'a> {
@@ -116,10 +117,10 @@ fn pure(function: Function, arguments: &[Value]) -> Result<Value, String> {
         Function::Contains => Value::Bool(find(bytes(arguments, 0), bytes(arguments, 1)).is_some()),
         Function::Replace => {
             let (old, new) = (bytes(arguments, 1), bytes(arguments, 2));
-            Value::text(replace(bytes(arguments, 0), old, new))
+            Value::text(replace(bytes(arguments, 0), old, new)?)
         }
-        Function::Split => split(bytes(arguments, 0), bytes(arguments, 1)),
-        Function::Join => join(items(arguments), bytes(arguments, 1)),
+        Function::Split => Value::strings(cut(bytes(arguments, 0), bytes(arguments, 1))?),
+        Function::Join => join(items(arguments), bytes(arguments, 1))?,
         Function::ToLower => Value::text(map_case(bytes(arguments, 0), str::to_lowercase)),
         Function::ToUpper => Value::text(map_case(bytes(arguments, 0), str::to_uppercase)),
         Function::TrimSuffix => {
@@ -297,13 +298,26 @@ fn endpoint_record(
 }
 
 fn sequence(first: i64, last: i64) -> Result<Value, String> {
-    if last.saturating_sub(first) >= SEQUENCE_MAX {
-        return Err(format!("more than {SEQUENCE_MAX} numbers"));
-    }
+    let length = usize::try_from(last.saturating_sub(first)).unwrap_or(0);
+    check_items(length)?;
     Ok(Value::list(
         "[]int",
         (first..=last).map(Value::Int).collect(),
     ))
+}
+
+fn check_items(count: usize) -> Result<(), String> {
+    match count < ITEMS_MAX {
+        true => Ok(()),
+        false => Err(format!("the result has more than {ITEMS_MAX} elements")),
+    }
+}
+
+fn check_bytes(count: usize) -> Result<(), String> {
+    match count <= VALUE_BYTES_MAX {
+        true => Ok(()),
+        false => Err(too_large()),
+    }
 }
 
 fn atoi(text: &str) -> Result<Value, String> {
@@ -340,48 +354,49 @@ fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
 }
 
 /// Cuts a text at a separator; at every character when it is empty.
-fn cut<'a>(text: &'a [u8], separator: &[u8]) -> Vec<&'a [u8]> {
+fn cut<'a>(text: &'a [u8], separator: &[u8]) -> Result<Vec<&'a [u8]>, String> {
     let mut parts = Vec::new();
     let mut rest = text;
     if separator.is_empty() {
         while !rest.is_empty() {
             let (head, tail) = rest.split_at(crate::quote::decode(rest).1);
+            check_items(parts.len())?;
             parts.push(head);
             rest = tail;
         }
-        return parts;
+        return Ok(parts);
     }
     while let Some(at) = find(rest, separator) {
+        check_items(parts.len())?;
         parts.push(&rest[..at]);
         rest = &rest[at + separator.len()..];
     }
     parts.push(rest);
-    parts
+    Ok(parts)
 }
 
-fn split(text: &[u8], separator: &[u8]) -> Value {
-    Value::strings(cut(text, separator))
-}
-
-fn join(items: &[Value], separator: &[u8]) -> Value {
+fn join(items: &[Value], separator: &[u8]) -> Result<Value, String> {
     let texts = items.iter().filter_map(|item| match item {
         Value::String(text) => Some(text.as_bytes()),
         _ => None,
     });
-    Value::text(texts.collect::<Vec<_>>().join(separator))
+    join_bytes(&texts.collect::<Vec<_>>(), separator).map(Value::text)
 }
 
-fn replace(text: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
-    if !old.is_empty() {
-        return cut(text, old).join(new);
+fn join_bytes(texts: &[&[u8]], separator: &[u8]) -> Result<Vec<u8>, String> {
+    let bytes: usize = texts.iter().map(|text| text.len()).sum();
+    check_bytes(bytes.saturating_add(texts.len().saturating_mul(separator.len())))?;
+    Ok(texts.join(separator))
+}
+
+fn replace(text: &[u8], old: &[u8], new: &[u8]) -> Result<Vec<u8>, String> {
+    let mut parts = cut(text, old)?;
+    if old.is_empty() {
+        // An empty text is found before every character and at the end.
+        parts.insert(0, b"");
+        parts.push(b"");
     }
-    // An empty text is found before every character and at the end.
-    let mut replaced = new.to_vec();
-    for part in cut(text, old) {
-        replaced.extend(part);
-        replaced.extend(new);
-    }
-    replaced
+    join_bytes(&parts, new)
 }
 
 fn map_case(text: &[u8], map: impl Fn(&str) -> String) -> Vec<u8> {

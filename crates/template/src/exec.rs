@@ -4,19 +4,16 @@
 //! its treatment of nil depend on it. Steps, depth and output are limited, so that no template can
 //! hang or fill the process that renders it.
 
+mod call;
+mod eval;
+
 use std::collections::BTreeMap;
 
-use crate::ast::{
-    Branch, BranchKind, Call, Command, List, Node, Number, Operand, OperandKind, Pipe, Statement,
-    Variable,
-};
-use crate::builtin;
-use crate::confd::{self, Data};
+use crate::ast::{Branch, BranchKind, Call, List, Node, Statement};
 use crate::format;
-use crate::function::{Function, Param};
 use crate::quote::quote_text;
 use crate::scope::Scope;
-use crate::value::{Text, Value};
+use crate::value::Value;
 use crate::{ExecError, Limits, Reads};
 
 type Result<T> = std::result::Result<T, Box<ExecError>>;
@@ -193,10 +190,10 @@ impl<'a> State<'a> {
         match value {
             Value::Nil => self.write(b"<no value>"),
             Value::String(text) => self.write(text.as_bytes()),
-            value => {
-                let shown = format::sprint(std::slice::from_ref(value));
-                self.write(&shown)
-            }
+            value => match format::sprint(std::slice::from_ref(value)) {
+                Ok(shown) => self.write(&shown),
+                Err(text) => self.error(text),
+            },
         }
     }
 
@@ -226,19 +223,7 @@ impl<'a> State<'a> {
         let mut count = 0_usize;
         match &value {
             Value::Nil => {}
-            Value::Int(end) => {
-                if branch.pipe.declarations.len() > 1 {
-                    return self.error(format!(
-                        "can't use {end} to iterate over more than one variable"
-                    ));
-                }
-                for number in 0..*end {
-                    count += 1;
-                    if !self.iteration(branch, Slot::default(), Slot::plain(Value::Int(number)))? {
-                        break;
-                    }
-                }
-            }
+            Value::Int(_) | Value::Uint(..) => count = self.range_numbers(branch, &value)?,
             Value::List(list) => {
                 let boxed = list.holds_any();
                 for (index, item) in list.items.iter().enumerate() {
@@ -276,6 +261,33 @@ impl<'a> State<'a> {
             Some(otherwise) if count == 0 => self.list(dot, otherwise),
             _ => Ok(Flow::Normal),
         }
+    }
+
+    /// Ranges over the numbers below one; how many turns it took.
+    fn range_numbers(&mut self, branch: &'a Branch, value: &Value) -> Result<usize> {
+        if branch.pipe.declarations.len() > 1 {
+            let end = format::verb(value, 'v');
+            return self.error(format!(
+                "can't use {end} to iterate over more than one variable"
+            ));
+        }
+        let (end, kind) = match value {
+            Value::Uint(end, kind) => (*end, Some(*kind)),
+            Value::Int(end) => (u64::try_from(*end).unwrap_or(0), None),
+            _ => (0, None),
+        };
+        let mut count = 0;
+        for number in 0..end {
+            count += 1;
+            let item = match kind {
+                Some(kind) => Value::Uint(number, kind),
+                None => Value::Int(i64::try_from(number).unwrap_or(i64::MAX)),
+            };
+            if !self.iteration(branch, Slot::default(), Slot::plain(item))? {
+                break;
+            }
+        }
+        Ok(count)
     }
 
     /// One turn of a range; whether there is to be another.
@@ -330,451 +342,5 @@ impl<'a> State<'a> {
             }
             None => self.error(format!("undefined variable: {name}")),
         }
-    }
-
-    fn pipeline(&mut self, dot: &Slot, pipe: &'a Pipe) -> Result<Slot> {
-        self.enter()?;
-        self.charge(1)?;
-        self.node = Some(pipe);
-        let mut last: Option<Slot> = None;
-        for command in &pipe.commands {
-            let mut slot = self.command(dot, command, last)?;
-            slot.boxed = false;
-            last = Some(slot);
-        }
-        let slot = last.unwrap_or_default();
-        for variable in &pipe.declarations {
-            match pipe.is_assign {
-                true => self.set(&variable.parts[0], slot.clone())?,
-                false => self.variables.push((&variable.parts[0], slot.clone())),
-            }
-        }
-        self.depth -= 1;
-        Ok(slot)
-    }
-
-    fn not_a_function(&self, arguments: &[Operand], last: Option<&Slot>) -> Result<()> {
-        match arguments.len() > 1 || last.is_some() {
-            true => {
-                let first = &arguments[0];
-                let shown = Command {
-                    position: 0,
-                    arguments: vec![first.clone()],
-                };
-                let shown = match &first.kind {
-                    OperandKind::Pipe(pipe) => pipe.to_string(),
-                    _ => shown.to_string(),
-                };
-                self.error(format!("can't give argument to non-function {shown}"))
-            }
-            false => Ok(()),
-        }
-    }
-
-    fn command(&mut self, dot: &Slot, command: &'a Command, last: Option<Slot>) -> Result<Slot> {
-        let first = &command.arguments[0];
-        let arguments = command.arguments.as_slice();
-        match &first.kind {
-            OperandKind::Field(fields) => {
-                self.node = Some(first);
-                return self.fields(dot, dot.clone(), first, fields, arguments, last);
-            }
-            OperandKind::Chain { .. } => return self.chain(dot, first, arguments, last),
-            OperandKind::Identifier { name, function } => {
-                self.node = Some(first);
-                return self.function(dot, *function, name, command, arguments, last);
-            }
-            OperandKind::Pipe(pipe) => {
-                self.not_a_function(arguments, last.as_ref())?;
-                return self.pipeline(dot, pipe);
-            }
-            OperandKind::Variable(variable) => {
-                return self.variable(dot, first, variable, arguments, last);
-            }
-            _ => {}
-        }
-        self.node = Some(first);
-        self.not_a_function(arguments, last.as_ref())?;
-        match &first.kind {
-            OperandKind::Dot => Ok(dot.clone()),
-            OperandKind::Nil => self.error("nil is not a command"),
-            _ => self.constant(first),
-        }
-    }
-
-    /// The value of a literal that nothing else is known about.
-    fn constant(&mut self, operand: &'a Operand) -> Result<Slot> {
-        self.node = Some(operand);
-        match &operand.kind {
-            OperandKind::Bool(value) => Ok(Slot::plain(Value::Bool(*value))),
-            OperandKind::String { value, .. } => Ok(Slot::plain(value.clone())),
-            OperandKind::Number(number) => self.ideal(number).map(Slot::plain),
-            _ => self.error(format!(
-                "can't handle assignment of {operand} to empty interface argument"
-            )),
-        }
-    }
-
-    fn ideal(&self, number: &Number) -> Result<Value> {
-        let text = &number.text;
-        if let Some((real, imaginary)) = number.complex {
-            return Ok(Value::Complex(real, imaginary));
-        }
-        let is_hex = text.len() > 2
-            && (text.starts_with("0x") || text.starts_with("0X"))
-            && !text.contains(['p', 'P']);
-        let looks_real =
-            !is_hex && !text.starts_with('\'') && text.contains(['.', 'e', 'E', 'p', 'P']);
-        match (number.float, number.int) {
-            (Some(float), _) if looks_real => Ok(Value::Float(float)),
-            (_, Some(int)) => Ok(Value::Int(int)),
-            _ if number.is_uint => self.error(format!("{text} overflows int")),
-            _ => Ok(Value::Nil),
-        }
-    }
-
-    fn variable(
-        &mut self,
-        dot: &Slot,
-        operand: &'a Operand,
-        variable: &'a Variable,
-        arguments: &'a [Operand],
-        last: Option<Slot>,
-    ) -> Result<Slot> {
-        self.node = Some(operand);
-        let name = &variable.parts[0];
-        let found = self.variables.iter().rev().find(|(known, _)| known == name);
-        let Some((_, slot)) = found else {
-            return self.error(format!("undefined variable: {name}"));
-        };
-        let slot = slot.clone();
-        if variable.parts.len() == 1 {
-            if !arguments.is_empty() {
-                self.not_a_function(arguments, last.as_ref())?;
-            }
-            return Ok(slot);
-        }
-        self.fields(dot, slot, operand, &variable.parts[1..], arguments, last)
-    }
-
-    fn chain(
-        &mut self,
-        dot: &Slot,
-        operand: &'a Operand,
-        arguments: &'a [Operand],
-        last: Option<Slot>,
-    ) -> Result<Slot> {
-        self.node = Some(operand);
-        let OperandKind::Chain { base, fields } = &operand.kind else {
-            return self.error("internal error: not a chain");
-        };
-        let receiver = self.operand(dot, base)?;
-        self.fields(dot, receiver, operand, fields, arguments, last)
-    }
-
-    fn fields(
-        &mut self,
-        dot: &Slot,
-        mut receiver: Slot,
-        node: &'a Operand,
-        fields: &'a [String],
-        arguments: &'a [Operand],
-        last: Option<Slot>,
-    ) -> Result<Slot> {
-        let mut last = last;
-        for (index, field) in fields.iter().enumerate() {
-            receiver = match index + 1 == fields.len() {
-                true => self.field(dot, field, node, arguments, last.take(), &receiver)?,
-                false => self.field(dot, field, node, &[], None, &receiver)?,
-            };
-        }
-        Ok(receiver)
-    }
-
-    fn field(
-        &mut self,
-        dot: &Slot,
-        name: &'a str,
-        node: &'a Operand,
-        arguments: &'a [Operand],
-        last: Option<Slot>,
-        receiver: &Slot,
-    ) -> Result<Slot> {
-        if receiver.is_invalid() {
-            return Ok(Slot::default());
-        }
-        let type_name = receiver.type_name();
-        let has_arguments = arguments.len() > 1 || last.is_some();
-        match &receiver.value {
-            Value::Nil => {
-                return self.error(format!("nil pointer evaluating {type_name}.{name}"));
-            }
-            Value::Opaque(opaque) => {
-                let mut values = Vec::new();
-                for argument in arguments.iter().skip(1) {
-                    values.push(self.argument(dot, Param::Any, argument)?.value);
-                }
-                values.extend(last.map(|last| last.value));
-                match opaque.call(name, &values) {
-                    Some(Ok(value)) => return Ok(Slot::plain(value)),
-                    Some(Err(text)) => {
-                        self.node = Some(node);
-                        return self.error(format!("error calling {name}: {text}"));
-                    }
-                    None => {}
-                }
-            }
-            Value::Record(record) => {
-                if let Some((_, value)) = record.fields.iter().find(|(known, _)| *known == name) {
-                    if has_arguments {
-                        return self.error(format!(
-                            "{name} has arguments but cannot be invoked as function"
-                        ));
-                    }
-                    return Ok(Slot::plain(value.clone()));
-                }
-            }
-            Value::Map(map) => {
-                if has_arguments {
-                    return self.error(format!("{name} is not a method but has arguments"));
-                }
-                let found = map.entries.get(&Text::from(name));
-                let boxed = found.is_some() && map.holds_any();
-                let value = found.cloned().unwrap_or_default();
-                return Ok(Slot { value, boxed });
-            }
-            _ => {}
-        }
-        self.error(format!("can't evaluate field {name} in type {type_name}"))
-    }
-
-    /// Any operand as it is, for a chain.
-    fn operand(&mut self, dot: &Slot, operand: &'a Operand) -> Result<Slot> {
-        self.node = Some(operand);
-        match &operand.kind {
-            OperandKind::Dot => Ok(dot.clone()),
-            OperandKind::Nil => Ok(Slot::default()),
-            OperandKind::Field(fields) => self.fields(dot, dot.clone(), operand, fields, &[], None),
-            OperandKind::Variable(variable) => self.variable(dot, operand, variable, &[], None),
-            OperandKind::Pipe(pipe) => self.pipeline(dot, pipe),
-            OperandKind::Identifier { name, function } => {
-                self.function(dot, *function, name, operand, &[], None)
-            }
-            OperandKind::Chain { .. } => self.chain(dot, operand, &[], None),
-            OperandKind::Bool(_) | OperandKind::Number(_) | OperandKind::String { .. } => {
-                self.constant(operand)
-            }
-        }
-    }
-
-    /// An operand as an argument of a type.
-    fn argument(&mut self, dot: &Slot, param: Param, operand: &'a Operand) -> Result<Slot> {
-        match (&operand.kind, param) {
-            (OperandKind::Nil, _) => {
-                self.node = Some(operand);
-                match param.can_be_nil() {
-                    true => Ok(Slot::default()),
-                    false => self.error(format!("cannot assign nil to {}", param.type_name())),
-                }
-            }
-            (OperandKind::Bool(_) | OperandKind::Number(_) | OperandKind::String { .. }, _) => {
-                self.literal(param, operand)
-            }
-            _ => {
-                let slot = self.operand(dot, operand)?;
-                self.validate(slot, param)
-            }
-        }
-    }
-
-    fn literal(&mut self, param: Param, operand: &'a Operand) -> Result<Slot> {
-        self.node = Some(operand);
-        match (param, &operand.kind) {
-            (Param::Any, _) => self.constant(operand),
-            (Param::String, OperandKind::String { value, .. }) => Ok(Slot::plain(value.clone())),
-            (Param::String, _) => self.error(format!("expected string; found {operand}")),
-            (Param::Int, OperandKind::Number(Number { int: Some(int), .. })) => {
-                Ok(Slot::plain(Value::Int(*int)))
-            }
-            (Param::Int, _) => self.error(format!("expected integer; found {operand}")),
-            (Param::Strings | Param::Pairs, _) => {
-                let type_name = param.type_name();
-                self.error(format!(
-                    "can't handle {operand} for arg of type {type_name}"
-                ))
-            }
-        }
-    }
-
-    fn validate(&self, slot: Slot, param: Param) -> Result<Slot> {
-        let type_name = param.type_name();
-        if slot.is_invalid() {
-            return match param.can_be_nil() {
-                true => Ok(slot),
-                false => self.error(format!("invalid value; expected {type_name}")),
-            };
-        }
-        let fits = match (param, &slot.value) {
-            (Param::Any, _) => true,
-            (Param::String, Value::String(_)) | (Param::Int, Value::Int(_)) => true,
-            (Param::Strings, Value::List(list)) => list.type_name == type_name,
-            // A named slice type is assignable to its unnamed one.
-            (Param::Pairs, Value::List(list)) => {
-                list.type_name == type_name || list.type_name == confd::PAIRS
-            }
-            _ => false,
-        };
-        match fits {
-            true => Ok(slot),
-            false => {
-                let found = slot.value.type_name();
-                self.error(format!(
-                    "wrong type for value; expected {type_name}; got {found}"
-                ))
-            }
-        }
-    }
-
-    /// Calls a function; `arguments` begins with the function itself, or is empty.
-    fn function(
-        &mut self,
-        dot: &Slot,
-        function: Function,
-        name: &'a str,
-        node: &'a dyn Node,
-        arguments: &'a [Operand],
-        last: Option<Slot>,
-    ) -> Result<Slot> {
-        let signature = function.signature();
-        let given = arguments.get(1..).unwrap_or_default();
-        let count = given.len() + usize::from(last.is_some());
-        let fixed = signature.fixed.len();
-        if signature.variadic.is_some() && count < fixed {
-            let got = given.len();
-            return self.error(format!(
-                "wrong number of args for {name}: want at least {fixed} got {got}"
-            ));
-        }
-        if signature.variadic.is_none() && count != fixed {
-            return self.error(format!(
-                "wrong number of args for {name}: want {fixed} got {count}"
-            ));
-        }
-        if matches!(function, Function::And | Function::Or) {
-            return self.and_or(dot, function, given, last);
-        }
-        let param = |index: usize| {
-            let fixed = signature.fixed.get(index).copied();
-            fixed.or(signature.variadic).unwrap_or(Param::Any)
-        };
-        let mut boxed = false;
-        let mut values = Vec::with_capacity(count);
-        for (index, operand) in given.iter().enumerate() {
-            let slot = self.argument(dot, param(index), operand)?;
-            boxed |= slot.boxed;
-            values.push(slot.value);
-        }
-        if let Some(last) = last {
-            let callee = last.value.clone();
-            values.push(self.validate(last, param(given.len()))?.value);
-            if function == Function::Call && given.is_empty() {
-                let text = call(&format::verb(&callee, 'v'), &callee);
-                self.node = Some(node);
-                return self.error(format!("error calling {name}: {text}"));
-            }
-        }
-        self.charge(1)?;
-        let callee = given.first();
-        match self.invoke(function, callee, &values, boxed) {
-            Ok(value) => {
-                self.charge(cost(&value))?;
-                Ok(Slot::plain(value))
-            }
-            Err(text) => {
-                self.node = Some(node);
-                self.error(format!("error calling {name}: {text}"))
-            }
-        }
-    }
-
-    /// The two that stop at the first argument that decides.
-    fn and_or(
-        &mut self,
-        dot: &Slot,
-        function: Function,
-        given: &'a [Operand],
-        last: Option<Slot>,
-    ) -> Result<Slot> {
-        let mut slot = Slot::default();
-        for operand in given {
-            slot = self.argument(dot, Param::Any, operand)?;
-            if slot.value.is_true() == (function == Function::Or) {
-                return Ok(slot);
-            }
-        }
-        Ok(last.unwrap_or(slot))
-    }
-
-    fn invoke(
-        &mut self,
-        function: Function,
-        callee: Option<&Operand>,
-        values: &[Value],
-        boxed: bool,
-    ) -> std::result::Result<Value, String> {
-        use std::cmp::Ordering::{Equal, Less};
-        let ordering = || builtin::compare(&values[0], &values[1]);
-        Ok(match function {
-            Function::Call => {
-                let name = callee.map(ToString::to_string).unwrap_or_default();
-                return Err(call(&name, &values[0]));
-            }
-            Function::Html => Value::String(builtin::escape_html(&builtin::joined(values))),
-            Function::Js => Value::String(builtin::escape_js(&builtin::joined(values))),
-            Function::Urlquery => Value::String(builtin::escape_query(&builtin::joined(values))),
-            Function::Index => builtin::index(&values[0], &values[1..])?,
-            Function::Slice => builtin::slice(&values[0], &values[1..])?,
-            Function::Len => builtin::length(&values[0], boxed)?,
-            Function::Not => Value::Bool(!values[0].is_true()),
-            Function::Print => Value::text(format::sprint(values)),
-            Function::Println => Value::text(format::sprintln(values)),
-            Function::Printf => match &values[0] {
-                Value::String(text) => Value::text(format::sprintf(text.as_bytes(), &values[1..])),
-                _ => Value::Nil,
-            },
-            Function::Eq => Value::Bool(builtin::equal_any(&values[0], &values[1..])?),
-            Function::Ne => Value::Bool(!builtin::equal_any(&values[0], &values[1..])?),
-            Function::Lt => Value::Bool(ordering()? == Some(Less)),
-            Function::Le => Value::Bool(matches!(ordering()?, Some(Less | Equal))),
-            // As in Go, these two are the opposites of the other two, also for what is no number.
-            Function::Gt => Value::Bool(!matches!(ordering()?, Some(Less | Equal))),
-            Function::Ge => Value::Bool(ordering()? != Some(Less)),
-            _ => {
-                let mut data = Data {
-                    scope: self.program.scope,
-                    reads: &mut self.reads,
-                };
-                confd::call(function, values, &mut data)?
-            }
-        })
-    }
-}
-
-/// No value of a template is a function, so `call` can only say so.
-fn call(name: &str, callee: &Value) -> String {
-    match callee {
-        Value::Nil => "call of nil".to_owned(),
-        callee => format!("non-function {name} of type {}", callee.type_name()),
-    }
-}
-
-/// What a result costs in steps: bytes are cheap, elements are not.
-fn cost(value: &Value) -> usize {
-    const BYTES_PER_STEP: usize = 64;
-    match value {
-        Value::String(text) => text.len() / BYTES_PER_STEP,
-        Value::List(list) => list.items.len(),
-        Value::Map(map) => map.entries.len(),
-        _ => 0,
     }
 }

@@ -68,12 +68,9 @@ fn general(magnitude: f64, precision: Option<usize>) -> String {
     let digits = significant(magnitude, wanted);
     let count = digits.digits.len();
     let signed = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
-    let mut threshold = signed(wanted.unwrap_or(6));
+    let mut threshold = signed(wanted.unwrap_or(SHORTEST_EXPONENT));
     if wanted.is_some() && threshold > signed(count) && signed(count) >= digits.point {
         threshold = signed(count);
-    }
-    if wanted.is_none() {
-        threshold = SHORTEST_EXPONENT;
     }
     let exponent = digits.point - 1;
     if exponent < -4 || exponent >= threshold {
@@ -85,7 +82,7 @@ fn general(magnitude: f64, precision: Option<usize>) -> String {
 }
 
 /// From this exponent on the shortest form has an exponent.
-const SHORTEST_EXPONENT: i32 = 21;
+const SHORTEST_EXPONENT: usize = 6;
 
 fn exponent_form(digits: &Digits, precision: usize) -> String {
     let mut text = String::new();

@@ -7,6 +7,14 @@ use crate::value::{UintType, Value};
 /// Widths and precisions beyond this are refused, as in Go.
 const NUMBER_MAX: i64 = 1_000_000;
 
+/// The largest text that a function makes: a few nested calls could otherwise ask for terabytes.
+pub(crate) const VALUE_BYTES_MAX: usize = 64 << 20;
+
+/// What is said beyond it.
+pub(crate) fn too_large() -> String {
+    format!("the result is larger than {VALUE_BYTES_MAX} bytes")
+}
+
 #[derive(Debug, Clone, Copy, Default)]
 struct Flags {
     width: Option<usize>,
@@ -24,37 +32,39 @@ struct Flags {
 #[derive(Debug, Default)]
 struct Printer {
     output: Vec<u8>,
+    /// Whether something was left out because the output is too large.
+    full: bool,
     flags: Flags,
     /// Inside of `%!x(...)`: methods are not asked.
     erroring: bool,
 }
 
 /// `Sprint`: a space between neighbours of which neither is a text.
-pub(crate) fn sprint(values: &[Value]) -> Vec<u8> {
+pub(crate) fn sprint(values: &[Value]) -> Result<Vec<u8>, String> {
     let mut printer = Printer::default();
     let mut after_text = false;
     for (index, value) in values.iter().enumerate() {
         let is_text = matches!(value, Value::String(_));
         if index > 0 && !is_text && !after_text {
-            printer.output.push(b' ');
+            printer.put(b" ");
         }
         printer.argument(value, 'v');
         after_text = is_text;
     }
-    printer.output
+    printer.finish()
 }
 
 /// `Sprintln`: always a space between, and a new line at the end.
-pub(crate) fn sprintln(values: &[Value]) -> Vec<u8> {
+pub(crate) fn sprintln(values: &[Value]) -> Result<Vec<u8>, String> {
     let mut printer = Printer::default();
     for (index, value) in values.iter().enumerate() {
         if index > 0 {
-            printer.output.push(b' ');
+            printer.put(b" ");
         }
         printer.argument(value, 'v');
     }
-    printer.output.push(b'\n');
-    printer.output
+    printer.put(b"\n");
+    printer.finish()
 }
 
 /// One value by one verb without flags.
@@ -65,7 +75,7 @@ pub(crate) fn verb(value: &Value, verb: char) -> String {
 }
 
 /// `Sprintf`.
-pub(crate) fn sprintf(format: &[u8], values: &[Value]) -> Vec<u8> {
+pub(crate) fn sprintf(format: &[u8], values: &[Value]) -> Result<Vec<u8>, String> {
     let mut scan = Scan {
         format,
         at: 0,
@@ -77,7 +87,7 @@ pub(crate) fn sprintf(format: &[u8], values: &[Value]) -> Vec<u8> {
         printer: Printer::default(),
     };
     scan.run();
-    scan.printer.output
+    scan.printer.finish()
 }
 
 /// A format under way.
@@ -102,7 +112,7 @@ impl Scan<'_> {
                 .iter()
                 .position(|byte| *byte == b'%')
                 .unwrap_or(rest.len());
-            self.printer.output.extend(&rest[..text]);
+            self.printer.put(&rest[..text]);
             self.at += text;
             if self.at >= self.format.len() {
                 break;
@@ -293,8 +303,26 @@ impl Scan<'_> {
 }
 
 impl Printer {
+    fn fits(&mut self, count: usize) -> bool {
+        self.full |= self.output.len() + count > VALUE_BYTES_MAX;
+        !self.full
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        if self.fits(bytes.len()) {
+            self.output.extend_from_slice(bytes);
+        }
+    }
+
+    fn finish(self) -> Result<Vec<u8>, String> {
+        match self.full {
+            true => Err(too_large()),
+            false => Ok(self.output),
+        }
+    }
+
     fn push(&mut self, text: &str) {
-        self.output.extend(text.as_bytes());
+        self.put(text.as_bytes());
     }
 
     fn padding(&mut self, width: usize) {
@@ -302,7 +330,9 @@ impl Printer {
             true => b'0',
             false => b' ',
         };
-        self.output.resize(self.output.len() + width, byte);
+        if self.fits(width) {
+            self.output.resize(self.output.len() + width, byte);
+        }
     }
 
     fn pad(&mut self, bytes: &[u8]) {
@@ -314,7 +344,7 @@ impl Printer {
         if !self.flags.minus {
             self.padding(missing);
         }
-        self.output.extend(bytes);
+        self.put(bytes);
         if self.flags.minus {
             self.padding(missing);
         }
@@ -358,7 +388,7 @@ impl Printer {
             return self.string(value, text.as_bytes(), verb);
         }
         match value {
-            Value::Nil => self.nil(verb, depth),
+            Value::Nil => self.nil(depth),
             Value::Bool(truth) => match verb {
                 't' | 'v' => self.pad(if *truth { b"true" } else { b"false" }),
                 _ => self.bad_verb(value, verb),
@@ -405,10 +435,8 @@ impl Printer {
         }
     }
 
-    fn nil(&mut self, verb: char, depth: usize) {
-        if verb != 'v' {
-            return self.push(&format!("%!{verb}(<nil>)"));
-        }
+    /// A nil that an interface holds; the verb does not matter inside of a composite.
+    fn nil(&mut self, depth: usize) {
         self.push(match (self.flags.sharp_v, depth) {
             (true, 1..) => "interface {}(nil)",
             _ => "<nil>",

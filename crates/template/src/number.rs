@@ -33,7 +33,8 @@ pub(crate) fn parse_literal(text: &str, kind: Kind) -> Result<Number, String> {
     match kind {
         Kind::CharConstant => char_constant(text, &mut number)?,
         Kind::Complex => {
-            let (real, imaginary) = split_complex(text).ok_or("expected complex")?;
+            let (real, imaginary) =
+                split_complex(text).ok_or("syntax error scanning complex number")?;
             number.complex = Some((real, imaginary));
             simplify(&mut number);
         }
