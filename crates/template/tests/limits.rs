@@ -93,7 +93,7 @@ fn output_and_growth_are_limited() {
     let big = "{{$x := printf \"%1000000d\" 1}}";
     fails(
         &format!("{big}{{{{replace $x \"\" $x}}}}"),
-        "more than 1000000 elements",
+        "larger than 67108864 bytes",
     );
     fails(
         &format!("{big}{{{{replace $x \" \" $x}}}}"),
