@@ -40,8 +40,10 @@ pub(crate) const META_COMPACTED: &str = "compacted";
 pub(crate) const META_LOG_BYTES: &str = "log_bytes";
 pub(crate) const META_LEASE: &str = "lease";
 
-/// Requests that may wait for the writer; the next one waits for a place.
-const QUEUE_MAX: usize = 1024;
+/// Places in the writer's queue: a request takes one, and one more for each 16 KiB, so that what
+/// waits is at most 1024 requests and 16 MiB. The next one waits for its places.
+const PLACES: usize = 1024;
+const PLACE_BYTES: usize = 16 << 10;
 
 /// How much of the recent history watchers share in memory.
 const RING_COUNT_MAX: usize = 1024;
@@ -135,15 +137,22 @@ impl Redb {
             .map_err(storage)?;
         Ok(Self {
             requests: Some(sender),
-            places: Arc::new(Semaphore::new(QUEUE_MAX)),
+            places: Arc::new(Semaphore::new(PLACES)),
             inner,
             thread: Some(thread),
         })
     }
 
     async fn request(&self, command: Command) -> Result<Answer> {
+        let size_bytes = match &command {
+            Command::Txn(txn) => txn.size_bytes(),
+            _ => 0,
+        };
+        // A transaction has at most 1.5 MiB, so it never asks for more places than there are.
+        let count = u32::try_from(1 + size_bytes / PLACE_BYTES).unwrap_or(1);
         let places = Arc::clone(&self.places);
-        let permit = places.acquire_owned().await.map_err(|_| Error::Closed)?;
+        let permit = places.acquire_many_owned(count).await;
+        let permit = permit.map_err(|_| Error::Closed)?;
         let (reply, answer) = oneshot::channel();
         let request = Request {
             command,

@@ -16,6 +16,8 @@ use etcd_client::{
     PutOptions, SortOrder, SortTarget, TxnOp, WatchClient, WatchOptions, WatchStream,
 };
 
+use tokio::time::Instant;
+
 use crate::error::Error;
 use crate::lease::LeaseId;
 use crate::types::{Batch, Change, Compare, KeyValue, Operation, Outcome, Revision, Snapshot, Txn};
@@ -29,6 +31,10 @@ const ANSWER_BYTES_MAX: usize = 512 << 20;
 /// HTTP/2 pings on a silent connection find a dead peer within the sum of both.
 const PING_EVERY: Duration = Duration::from_secs(5);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a watch waits before it connects again: a server that ends every stream at once must
+/// not be asked in a tight loop.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How a cluster is reached.
 #[derive(Debug, Clone)]
@@ -116,6 +122,7 @@ impl Etcd {
             prefix: prefix.to_owned(),
             next: revision,
             stream: None,
+            not_before: None,
             ready: VecDeque::new(),
         };
         watch.reconnect().await?;
@@ -361,6 +368,8 @@ pub(crate) struct EtcdWatch {
     /// The first revision that has not been received.
     next: Revision,
     stream: Option<WatchStream>,
+    /// When to connect again; kept here so that a dropped wait does not start the pause anew.
+    not_before: Option<Instant>,
     ready: VecDeque<Batch>,
 }
 
@@ -380,19 +389,28 @@ impl EtcdWatch {
                 return Ok(batch);
             }
             let Some(stream) = &mut self.stream else {
+                if let Some(time) = self.not_before {
+                    tokio::time::sleep_until(time).await;
+                    self.not_before = None;
+                }
                 self.reconnect().await?;
                 continue;
             };
             // Cancel safe: an answer is taken off the stream only when it is whole.
             match stream.message().await {
                 Ok(Some(answer)) => self.take(&answer)?,
-                Ok(None) => self.stream = None,
+                Ok(None) => self.lost(),
                 Err(error) => {
                     tracing::debug!(prefix = self.prefix, %error, "a watch lost its connection");
-                    self.stream = None;
+                    self.lost();
                 }
             }
         }
+    }
+
+    fn lost(&mut self) {
+        self.stream = None;
+        self.not_before = Some(Instant::now() + RECONNECT_PAUSE);
     }
 
     async fn reconnect(&mut self) -> Result<()> {
@@ -410,7 +428,7 @@ impl EtcdWatch {
     /// and each of them whole.
     fn take(&mut self, answer: &client::WatchResponse) -> Result<()> {
         if answer.canceled() {
-            self.stream = None;
+            self.lost();
             return Err(match answer.compact_revision() {
                 0 => Error::Unavailable {
                     reason: format!("the watch was ended: {}", answer.cancel_reason()),

@@ -230,7 +230,8 @@ impl Txn {
         Ok(())
     }
 
-    fn size_bytes(&self) -> usize {
+    /// What it takes on the wire, about.
+    pub(crate) fn size_bytes(&self) -> usize {
         let compares = self.compares.iter().map(|compare| compare.key().len());
         let operations = self.operations.iter().map(|operation| match operation {
             Operation::Put { key, value, .. } => key.len() + value.len(),

@@ -61,7 +61,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             steps_max: 10_000_000,
-            depth_max: 500,
+            depth_max: 1500,
             output_max: 64 << 20,
         }
     }

@@ -16,7 +16,7 @@ use crate::value::{Text, Value};
 
 /// How deep actions and parentheses nest. Walking a tree takes stack, and this fits a thread of
 /// 2 MiB with room to spare.
-const NESTING_MAX: usize = 200;
+const NESTING_MAX: usize = 500;
 
 /// A template cannot be parsed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

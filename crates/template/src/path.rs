@@ -63,6 +63,7 @@ enum Piece {
 /// A pattern that is good.
 #[derive(Debug)]
 pub(crate) struct Pattern {
+    /// What follows the prefix.
     pieces: Vec<Piece>,
     /// The text that every match begins with.
     pub(crate) prefix: String,
@@ -90,30 +91,33 @@ impl Pattern {
             Piece::Char(found) => Some(*found),
             _ => None,
         });
-        let prefix = literal.collect();
+        let prefix: String = literal.collect();
+        pieces.drain(..prefix.chars().count());
         Ok(Self { pieces, prefix })
     }
 
     /// Whether the whole text matches.
     pub(crate) fn matches(&self, text: &str) -> bool {
-        let text: Vec<char> = text.chars().collect();
+        let Some(rest) = text.strip_prefix(&self.prefix) else {
+            return false;
+        };
+        let rest: Vec<char> = rest.chars().collect();
         // `reached` holds how far the pieces so far can have come; no backtracking, so a
         // pattern of many stars costs no more than its length times the text's.
-        let mut reached = vec![false; text.len() + 1];
+        let mut reached = vec![false; rest.len() + 1];
+        let mut next = reached.clone();
         reached[0] = true;
         for piece in &self.pieces {
-            let mut next = vec![false; text.len() + 1];
-            for at in 0..=text.len() {
-                if *piece == Piece::Star {
-                    let goes_on = at > 0 && next[at - 1] && text[at - 1] != '/';
-                    next[at] = reached[at] || goes_on;
-                } else if at > 0 && reached[at - 1] {
-                    next[at] = one(piece, text[at - 1]);
-                }
+            for at in 0..=rest.len() {
+                next[at] = if *piece == Piece::Star {
+                    reached[at] || (at > 0 && next[at - 1] && rest[at - 1] != '/')
+                } else {
+                    at > 0 && reached[at - 1] && one(piece, rest[at - 1])
+                };
             }
-            reached = next;
+            std::mem::swap(&mut reached, &mut next);
         }
-        reached[text.len()]
+        reached[rest.len()]
     }
 }
 

@@ -24,7 +24,7 @@ fn steps_are_limited() {
 
 #[test]
 fn recursion_is_limited() {
-    let expected = "executing \"r\" at <{{template \"r\"}}>: exceeded maximum template depth (500)";
+    let expected = "executing \"r\" at <{{template \"r\"}}>: exceeded maximum template depth (1500)";
     fails(
         "{{define \"r\"}}{{template \"r\"}}{{end}}{{template \"r\"}}",
         expected,
@@ -33,20 +33,20 @@ fn recursion_is_limited() {
     let body = "{{range 1}}{{with (print (print 1))}}{{template \"r\" (print .)}}{{end}}{{end}}";
     fails(
         &format!("{{{{define \"r\"}}}}{body}{{{{end}}}}{{{{template \"r\"}}}}"),
-        "exceeded maximum template depth (500)",
+        "exceeded maximum template depth (1500)",
     );
 }
 
 #[test]
 fn nesting_is_limited_when_parsed() {
     let deep = |count: usize| format!("{{{{{}1{}}}}}", "(".repeat(count), ")".repeat(count));
-    assert_eq!(render(&MapScope::default(), &deep(190)), "1");
+    assert_eq!(render(&MapScope::default(), &deep(490)), "1");
     fails(
         &deep(100_000),
         "PARSE template: t:1: max expression depth exceeded",
     );
     let blocks = |count: usize| "{{if 1}}".repeat(count) + "x" + &"{{end}}".repeat(count);
-    assert_eq!(render(&MapScope::default(), &blocks(190)), "x");
+    assert_eq!(render(&MapScope::default(), &blocks(490)), "x");
     fails(
         &blocks(100_000),
         "PARSE template: t:1: max nesting depth exceeded",
