@@ -129,18 +129,30 @@ impl Server {
 
 type Key = Path<(String, String)>;
 
-fn parse_key(Path((system, environment)): Key) -> Result<EnvironmentKey, Response> {
-    let bad =
-        |err: brickyard_core::NameError| (StatusCode::BAD_REQUEST, err.to_string()).into_response();
+/// An answer that is no success: status and words.
+struct Refusal(StatusCode, String);
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.0, self.1).into_response()
+    }
+}
+
+fn internal(text: impl ToString) -> Refusal {
+    Refusal(StatusCode::INTERNAL_SERVER_ERROR, text.to_string())
+}
+
+fn parse_key(Path((system, environment)): Key) -> Result<EnvironmentKey, Refusal> {
+    let bad = |err: brickyard_core::NameError| Refusal(StatusCode::BAD_REQUEST, err.to_string());
     Ok(EnvironmentKey {
         system: system.parse().map_err(bad)?,
         environment: environment.parse().map_err(bad)?,
     })
 }
 
-fn not_found(key: &EnvironmentKey) -> Response {
+fn not_found(key: &EnvironmentKey) -> Refusal {
     let text = format!("nothing runs in /{}/{}", key.system, key.environment);
-    (StatusCode::NOT_FOUND, text).into_response()
+    Refusal(StatusCode::NOT_FOUND, text)
 }
 
 async fn agent(State(server): State<Server>) -> Json<AgentView> {
@@ -182,7 +194,7 @@ async fn pinned(State(server): State<Server>) -> Json<Vec<String>> {
     Json(digests)
 }
 
-async fn status_of(server: &Server, key: Key) -> Result<Status, Response> {
+async fn status_of(server: &Server, key: Key) -> Result<Status, Refusal> {
     let key = parse_key(key)?;
     let handle = server.existing(&key).await.ok_or_else(|| not_found(&key))?;
     let status = handle.status.borrow().clone();
@@ -193,15 +205,15 @@ async fn status_of(server: &Server, key: Key) -> Result<Status, Response> {
     }
 }
 
-async fn show(State(server): State<Server>, key: Key) -> Result<Json<EnvironmentView>, Response> {
+async fn show(State(server): State<Server>, key: Key) -> Result<Json<EnvironmentView>, Refusal> {
     let status = status_of(&server, key).await?;
     status
         .view
         .map(Json)
-        .ok_or_else(|| StatusCode::NOT_FOUND.into_response())
+        .ok_or_else(|| internal("the environment has just gone"))
 }
 
-async fn data(State(server): State<Server>, key: Key) -> Result<Json<DataView>, Response> {
+async fn data(State(server): State<Server>, key: Key) -> Result<Json<DataView>, Refusal> {
     Ok(Json(status_of(&server, key).await?.data))
 }
 
@@ -209,16 +221,15 @@ async fn plan(
     State(server): State<Server>,
     key: Key,
     Json(request): Json<PlanRequest>,
-) -> Result<Response, Response> {
+) -> Result<Response, Refusal> {
     let key = parse_key(key)?;
-    let internal = |text: String| (StatusCode::INTERNAL_SERVER_ERROR, text).into_response();
     let handle = server.open(&key).await.map_err(internal)?;
     let (answer, answered) = oneshot::channel();
     let message = Message::Plan {
         release: Box::new(request.release),
         answer,
     };
-    let gone = || internal("the environment's task has ended".to_owned());
+    let gone = || internal("the environment's task has ended");
     handle.messages.send(message).await.map_err(|_| gone())?;
     let made = answered.await.map_err(|_| gone())?;
     server.changed.notify_one();
@@ -230,21 +241,17 @@ async fn plan(
                 .into_iter()
                 .map(|reason| reason.text)
                 .collect();
-            Err((StatusCode::UNPROCESSABLE_ENTITY, texts.join("\n")).into_response())
+            Err(Refusal(StatusCode::UNPROCESSABLE_ENTITY, texts.join("\n")))
         }
     }
 }
 
 /// Carries a command out and tells how it goes. The work is a task of its own: a caller that goes
 /// away stops nothing.
-async fn command(
-    State(server): State<Server>,
-    key: Key,
-    body: Bytes,
-) -> Result<Response, Response> {
+async fn command(State(server): State<Server>, key: Key, body: Bytes) -> Result<Response, Refusal> {
     let key = parse_key(key)?;
     let command: Command = serde_json::from_slice(&body)
-        .map_err(|err| (StatusCode::BAD_REQUEST, err.to_string()).into_response())?;
+        .map_err(|err| Refusal(StatusCode::BAD_REQUEST, err.to_string()))?;
     let (lines, stream) = mpsc::channel(STREAM_LENGTH);
     let tasks = server.yard.tasks.clone();
     tasks.spawn(format!("command for {key}"), OnCancel::Drop, async move {
@@ -277,15 +284,15 @@ async fn follow(
     command: Command,
     lines: &mpsc::Sender<Result<Bytes, std::io::Error>>,
 ) -> Result<Progress, Failure> {
-    let internal = |text: &str| Failure::of(FailureKind::Internal, key, text);
-    let handle = server.open(key).await.map_err(|text| internal(&text))?;
+    let failed = |text: &str| Failure::of(FailureKind::Internal, key, text);
+    let handle = server.open(key).await.map_err(|text| failed(&text))?;
     let (answer, answered) = oneshot::channel();
     // A change of data is done when what follows from it is done: what was not well before it
     // need not get well.
     let is_data = matches!(command, Command::Config { .. } | Command::Register { .. });
     let before = handle.status.borrow().failed.clone();
     let message = Message::Command { command, answer };
-    let gone = || internal("the environment's task has ended");
+    let gone = || failed("the environment's task has ended");
     handle.messages.send(message).await.map_err(|_| gone())?;
     let accepted = answered.await.map_err(|_| gone())??;
     let _ = send(
@@ -329,7 +336,7 @@ async fn follow(
         match tokio::time::timeout(HEARTBEAT, status.changed()).await {
             Ok(Err(_)) => return Err(gone()),
             Ok(Ok(())) => {}
-            Err(_) if lines.is_closed() => return Err(internal("the caller went away")),
+            Err(_) if lines.is_closed() => return Err(failed("the caller went away")),
             Err(_) => {}
         }
     }
@@ -349,10 +356,7 @@ struct EventQuery {
 async fn events(
     State(server): State<Server>,
     Query(query): Query<EventQuery>,
-) -> Result<Response, Response> {
-    let internal = |err: brickyard_store::Error| {
-        (StatusCode::INTERNAL_SERVER_ERROR, err.to_string()).into_response()
-    };
+) -> Result<Response, Refusal> {
     let (snapshot, watch) = server
         .yard
         .store

@@ -138,7 +138,10 @@ impl World {
     fn command(&mut self, command: &str, said: &mut String) {
         let words: Vec<&str> = command.split_whitespace().collect();
         let understood = match words.as_slice() {
-            ["run"] => Some(self.run(EFFECTS_MAX, said)),
+            ["run"] => {
+                self.run(EFFECTS_MAX, said);
+                Some(())
+            }
             ["run", count] => count.parse().ok().map(|count| self.run(count, said)),
             ["set", pair] => pair.split_once('=').map(|(key, value)| {
                 self.view.config.insert(format!("/{key}"), value.to_owned());
@@ -149,7 +152,8 @@ impl World {
             ["stop", place] => self.stop(place, said),
             ["down"] => {
                 self.adjustments.down = true;
-                Some(self.resolve(said))
+                self.resolve(said);
+                Some(())
             }
             ["end", place, code] => self.end(place, code, said),
             ["dies", name, code] => code.parse().ok().and_then(|code| {
@@ -177,7 +181,10 @@ impl World {
                 self.under_way.clear();
                 Some(())
             }
-            ["show"] => Some(self.show(said)),
+            ["show"] => {
+                self.show(said);
+                Some(())
+            }
             _ => None,
         };
         if understood.is_none() {
@@ -346,7 +353,7 @@ impl World {
         let Some((place, generation, _)) = action.busy() else {
             return;
         };
-        let (place, name) = (place.clone(), format!("{}#{generation}", place));
+        let (place, name) = (place.clone(), format!("{place}#{generation}"));
         let exit = Exit {
             code: 143,
             oom: false,

@@ -1,1 +1,204 @@
-//! render
+//! Putting rendered files into instances: stage beside the destination, check, put in place,
+//! tell the process.
+//!
+//! Deciding what to render is `brickyard-plan`'s; this crate carries it out on any [`Engine`].
+//! A file whose check refuses it never gets into place, and the reason is what a person needs:
+//! the command as they wrote it and what it said.
+
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use brickyard_core::Slot;
+use brickyard_core::spec::MountKind;
+use brickyard_engine::{Engine, Error, ExecRequest, FileWrite, InstanceId, Staged, StartRequest};
+use brickyard_model::types::Reload;
+use brickyard_plan::difference::RenderedFile;
+use tokio::time::timeout;
+
+/// How long a check may take; confd's successors use the same.
+pub const CHECK_DEADLINE: Duration = Duration::from_secs(30);
+/// How long a reload command may take.
+pub const RELOAD_DEADLINE: Duration = Duration::from_secs(60);
+/// Slot of throw-away generations in which checks run before the first start.
+pub const SLOT_THROWAWAY: Slot = Slot(0);
+/// Characters of a command's output that a message shows.
+const OUTPUT_SHOWN: usize = 400;
+
+/// The file as an engine wants it.
+#[must_use]
+pub fn file_write(file: &RenderedFile) -> FileWrite {
+    FileWrite {
+        dest: file.template.dest.clone(),
+        contents: file.contents.clone(),
+        mode: file.template.mode,
+        uid: file.template.uid,
+        gid: file.template.gid,
+    }
+}
+
+/// Writes a file beside its destination in a running instance and runs its check; a refused one
+/// is removed again.
+///
+/// # Errors
+/// Why it was refused or could not be written.
+pub async fn stage_and_check(
+    engine: &dyn Engine,
+    id: &InstanceId,
+    file: &RenderedFile,
+) -> Result<Staged, String> {
+    let staged = engine
+        .stage_file(id, &file_write(file))
+        .await
+        .map_err(|err| err.whole())?;
+    match check_staged(engine, id, file, &staged).await {
+        Ok(()) => Ok(staged),
+        Err(reason) => {
+            if let Err(err) = engine.discard_file(id, &staged).await {
+                tracing::warn!("{}", err.whole());
+            }
+            Err(reason)
+        }
+    }
+}
+
+async fn check_staged(
+    engine: &dyn Engine,
+    id: &InstanceId,
+    file: &RenderedFile,
+    staged: &Staged,
+) -> Result<(), String> {
+    let Some(check) = &file.template.check else {
+        return Ok(());
+    };
+    let argv = expand(check, staged.path.as_str())?;
+    let run = timeout(CHECK_DEADLINE, engine.exec(id, &ExecRequest::of(&argv))).await;
+    let output = match run {
+        Err(_) => return Err(refusal(file, check, "it took too long")),
+        Ok(done) => done.map_err(|err| err.whole())?,
+    };
+    match output.code {
+        0 => Ok(()),
+        code => Err(refusal(file, check, &said(code, &output.output))),
+    }
+}
+
+/// Puts a file in its place in a running instance. With `staged` it lies there checked already.
+///
+/// # Errors
+/// Why it was refused or could not be written.
+pub async fn place(
+    engine: &dyn Engine,
+    id: &InstanceId,
+    file: &RenderedFile,
+    staged: Option<Staged>,
+) -> Result<(), String> {
+    let staged = match staged {
+        Some(staged) => staged,
+        None => stage_and_check(engine, id, file).await?,
+    };
+    engine
+        .commit_file(id, &staged)
+        .await
+        .map_err(|err| err.whole())
+}
+
+/// Runs the checks of files that no process has seen yet, in a throw-away of the same spec
+/// without network and volumes.
+///
+/// # Errors
+/// Why the first of them was refused.
+pub async fn first_checks(
+    engine: &dyn Engine,
+    request: &StartRequest,
+    files: &[RenderedFile],
+) -> Result<(), String> {
+    for file in files {
+        let Some(check) = &file.template.check else {
+            continue;
+        };
+        let mut trial = request.clone();
+        trial.id.slot = SLOT_THROWAWAY;
+        trial.address = None;
+        trial.spec.argv = expand(check, file.template.dest.as_str())?;
+        trial
+            .spec
+            .mounts
+            .retain(|mount| matches!(mount.kind, MountKind::Tmpfs { .. }));
+        let verdict = run_to_end(engine, &trial).await;
+        if let Err(err) = engine.remove(&trial.id).await {
+            tracing::warn!("{}", err.whole());
+        }
+        match verdict? {
+            0 => {}
+            code => return Err(refusal(file, check, &said(code, &[]))),
+        }
+    }
+    Ok(())
+}
+
+async fn run_to_end(engine: &dyn Engine, trial: &StartRequest) -> Result<i32, String> {
+    match engine.start(trial).await {
+        Err(Error::Refused { reason, .. }) => return Err(reason),
+        Err(err) => return Err(err.whole()),
+        Ok(_) => {}
+    }
+    match timeout(CHECK_DEADLINE, engine.wait(&trial.id)).await {
+        Err(_) => Err(format!(
+            "a check took longer than {} s",
+            CHECK_DEADLINE.as_secs()
+        )),
+        Ok(Err(err)) => Err(err.whole()),
+        Ok(Ok(exit)) => Ok(exit.code),
+    }
+}
+
+/// Tells a process of what is in place, in each of the ways given. Restarts are not done here.
+///
+/// # Errors
+/// Why the first of them failed; it may be repeated.
+pub async fn reload(
+    engine: &dyn Engine,
+    id: &InstanceId,
+    methods: &[Reload],
+) -> Result<(), String> {
+    for method in methods {
+        match method {
+            Reload::None | Reload::Restart => {}
+            Reload::Signal(name) => engine.signal(id, name).await.map_err(|err| err.whole())?,
+            Reload::Exec(argv) => {
+                let run = timeout(RELOAD_DEADLINE, engine.exec(id, &ExecRequest::of(argv))).await;
+                let output = run
+                    .map_err(|_| format!("`{}` took too long", argv.join(" ")))?
+                    .map_err(|err| err.whole())?;
+                if output.code != 0 {
+                    let text = said(output.code, &output.output);
+                    return Err(format!("`{}`: {text}", argv.join(" ")));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn expand(check: &[String], src: &str) -> Result<Vec<String>, String> {
+    brickyard_template::expand_check(check, src).map_err(|err| err.to_string())
+}
+
+fn refusal(file: &RenderedFile, check: &[String], text: &str) -> String {
+    let dest = &file.template.dest;
+    let shown = expand(check, dest.as_str()).unwrap_or_else(|_| check.to_vec());
+    format!(
+        "the check of {dest} refuses it: `{}`: {text}",
+        shown.join(" ")
+    )
+}
+
+fn said(code: i32, output: &[u8]) -> String {
+    let text = String::from_utf8_lossy(output);
+    let text: String = text.trim().chars().take(OUTPUT_SHOWN).collect();
+    match text.is_empty() {
+        true => format!("exit code {code}"),
+        false => format!("exit code {code}: {text}"),
+    }
+}

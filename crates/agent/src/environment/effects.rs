@@ -1,31 +1,22 @@
 //! Effects: what actions do to the world. Each runs as a task and answers with one message.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use brickyard_core::{EventKind, Generation};
-use brickyard_engine::{Engine, Error, ExecRequest, FileWrite, InstanceId, Staged, StartRequest};
+use brickyard_engine::{Error, InstanceId, Staged, StartRequest};
 use brickyard_model::types::Reload;
 use brickyard_plan::decide::StartJob;
 use brickyard_plan::difference::RenderedFile;
 use brickyard_plan::{Action, Outcome, Place};
+use brickyard_render as render;
 use camino::Utf8PathBuf;
 use tokio::sync::Notify;
-use tokio::time::timeout;
 
-use super::load::SLOT_THROWAWAY;
 use super::{Environment, GenerationKey, Message, Watchers};
 use crate::journal::Draft;
 use crate::probe;
 use crate::tasks::OnCancel;
 use crate::yard::Yard;
-
-/// How long a check may take; confd's successors use the same.
-const CHECK_DEADLINE: Duration = Duration::from_secs(30);
-/// How long a reload command may take.
-const RELOAD_DEADLINE: Duration = Duration::from_secs(60);
-/// Characters of a command's output that a message shows.
-const OUTPUT_SHOWN: usize = 400;
 
 impl Environment {
     /// Begins an action's effect.
@@ -96,7 +87,7 @@ impl Environment {
             spec: job.spec.clone(),
             layers: self.layers.get(&job.spec.image)?.clone(),
             address: Some(record.address),
-            files: job.files.iter().map(file_write).collect(),
+            files: job.files.iter().map(render::file_write).collect(),
             hostname: format!("{}-{}", place.service, place.slot),
         })
     }
@@ -197,7 +188,7 @@ impl Context {
                 lines,
                 ..
             } => {
-                let result = self.reload(&methods).await;
+                let result = render::reload(&*self.yard.engine, &self.id, &methods).await;
                 events.push(match &result {
                     Ok(()) => self.event(EventKind::TemplateLoaded),
                     Err(reason) => self
@@ -225,14 +216,16 @@ impl Context {
     ) -> Outcome {
         let started = match request {
             None => Err("its image is not in the content store".to_owned()),
-            Some(request) => match self.first_checks(&request, &job.files).await {
-                Err(text) => Err(text),
-                Ok(()) => match self.yard.engine.start(&request).await {
-                    Ok(started) => Ok(started.pid),
-                    Err(Error::Refused { reason, .. }) => Err(reason),
-                    Err(err) => Err(err.whole()),
-                },
-            },
+            Some(request) => {
+                match render::first_checks(&*self.yard.engine, &request, &job.files).await {
+                    Err(text) => Err(text),
+                    Ok(()) => match self.yard.engine.start(&request).await {
+                        Ok(started) => Ok(started.pid),
+                        Err(Error::Refused { reason, .. }) => Err(reason),
+                        Err(err) => Err(err.whole()),
+                    },
+                }
+            }
         };
         events.push(match &started {
             Ok(pid) => self
@@ -242,47 +235,6 @@ impl Context {
             Err(text) => self.event(EventKind::InstanceRefused).with("reason", text),
         });
         Outcome::Started(started)
-    }
-
-    /// Runs the checks of files that no process has seen yet in a throw-away of the same spec,
-    /// without network and volumes.
-    async fn first_checks(
-        &self,
-        request: &StartRequest,
-        files: &[RenderedFile],
-    ) -> Result<(), String> {
-        for file in files {
-            let Some(check) = &file.template.check else {
-                continue;
-            };
-            let argv = expand(check, file.template.dest.as_str())?;
-            let mut trial = request.clone();
-            trial.id.slot = SLOT_THROWAWAY;
-            trial.address = None;
-            trial.spec.argv.clone_from(&argv);
-            trial.spec.mounts.retain(|mount| {
-                matches!(mount.kind, brickyard_core::spec::MountKind::Tmpfs { .. })
-            });
-            let engine = &self.yard.engine;
-            let verdict = async {
-                engine.start(&trial).await.map_err(|err| match err {
-                    Error::Refused { reason, .. } => reason,
-                    err => err.whole(),
-                })?;
-                match timeout(CHECK_DEADLINE, engine.wait(&trial.id)).await {
-                    Err(_) => Err(format!("it took longer than {CHECK_DEADLINE:?}")),
-                    Ok(Err(err)) => Err(err.whole()),
-                    Ok(Ok(exit)) if exit.code == 0 => Ok(()),
-                    Ok(Ok(exit)) => Err(format!("exit code {}", exit.code)),
-                }
-            }
-            .await;
-            if let Err(err) = engine.remove(&trial.id).await {
-                tracing::warn!("{}", err.whole());
-            }
-            verdict.map_err(|text| refusal(&file.template.dest, &argv, &text))?;
-        }
-        Ok(())
     }
 
     async fn stop(&self, remove: bool, reason: &str, events: &mut Vec<Draft>) -> Outcome {
@@ -321,22 +273,11 @@ impl Context {
         prestaged: bool,
         events: &mut Vec<Draft>,
     ) -> Outcome {
-        let write = file_write(file);
-        let engine = &*self.yard.engine;
-        let result = async {
-            let staged = match prestaged {
-                true => Staged {
-                    path: Utf8PathBuf::new(),
-                    dest: file.template.dest.clone(),
-                },
-                false => stage_and_check(engine, &self.id, &write, file).await?,
-            };
-            engine
-                .commit_file(&self.id, &staged)
-                .await
-                .map_err(|err| err.whole())
-        }
-        .await;
+        let staged = prestaged.then(|| Staged {
+            path: Utf8PathBuf::new(),
+            dest: file.template.dest.clone(),
+        });
+        let result = render::place(&*self.yard.engine, &self.id, file, staged).await;
         let dest = file.template.dest.clone();
         events.push(match &result {
             Ok(()) => self.event(EventKind::TemplateRendered).with("file", &dest),
@@ -354,32 +295,6 @@ impl Context {
         }
     }
 
-    async fn reload(&self, methods: &[Reload]) -> Result<(), String> {
-        let engine = &self.yard.engine;
-        for method in methods {
-            match method {
-                Reload::None | Reload::Restart => {}
-                Reload::Signal(name) => {
-                    engine
-                        .signal(&self.id, name)
-                        .await
-                        .map_err(|err| err.whole())?;
-                }
-                Reload::Exec(argv) => {
-                    let request = ExecRequest::of(argv);
-                    let run = timeout(RELOAD_DEADLINE, engine.exec(&self.id, &request)).await;
-                    let output = run
-                        .map_err(|_| format!("`{}` took too long", argv.join(" ")))?
-                        .map_err(|err| err.whole())?;
-                    if output.code != 0 {
-                        return Err(said(argv, output.code, &output.output));
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// How the instance is stopped: as the request says with which it was started.
     fn stop_spec(&self) -> brickyard_core::spec::Stop {
         self.yard.engine.stop_of(&self.id)
@@ -389,82 +304,4 @@ impl Context {
 fn interrupted(err: &Error) -> Outcome {
     tracing::warn!("{}", err.whole());
     Outcome::Interrupted
-}
-
-/// The file as an engine wants it.
-pub(super) fn file_write(file: &RenderedFile) -> FileWrite {
-    FileWrite {
-        dest: file.template.dest.clone(),
-        contents: file.contents.clone(),
-        mode: file.template.mode,
-        uid: file.template.uid,
-        gid: file.template.gid,
-    }
-}
-
-/// Writes a file beside its destination and runs its check; a refused one is removed again.
-pub(super) async fn stage_and_check(
-    engine: &dyn Engine,
-    id: &InstanceId,
-    write: &FileWrite,
-    file: &RenderedFile,
-) -> Result<Staged, String> {
-    let staged = engine
-        .stage_file(id, write)
-        .await
-        .map_err(|err| err.whole())?;
-    let Some(check) = &file.template.check else {
-        return Ok(staged);
-    };
-    let verdict = async {
-        let argv = expand(check, staged.path.as_str())?;
-        let request = ExecRequest::of(&argv);
-        let shown = expand(check, write.dest.as_str())?;
-        let run = timeout(CHECK_DEADLINE, engine.exec(id, &request)).await;
-        let output = run
-            .map_err(|_| refusal(&write.dest, &shown, "it took too long"))?
-            .map_err(|err| err.whole())?;
-        match output.code {
-            0 => Ok(()),
-            code => Err(refusal(
-                &write.dest,
-                &shown,
-                &said(&[], code, &output.output),
-            )),
-        }
-    }
-    .await;
-    match verdict {
-        Ok(()) => Ok(staged),
-        Err(reason) => {
-            if let Err(err) = engine.discard_file(id, &staged).await {
-                tracing::warn!("{}", err.whole());
-            }
-            Err(reason)
-        }
-    }
-}
-
-fn expand(check: &[String], src: &str) -> Result<Vec<String>, String> {
-    brickyard_template::expand_check(check, src).map_err(|err| err.to_string())
-}
-
-fn refusal(dest: &Utf8PathBuf, argv: &[String], text: &str) -> String {
-    format!(
-        "the check of {dest} refuses it: `{}`: {text}",
-        argv.join(" ")
-    )
-}
-
-fn said(argv: &[String], code: i32, output: &[u8]) -> String {
-    let text = String::from_utf8_lossy(output);
-    let text: String = text.trim().chars().take(OUTPUT_SHOWN).collect();
-    let command = match argv.is_empty() {
-        true => String::new(),
-        false => format!("`{}`: ", argv.join(" ")),
-    };
-    match text.is_empty() {
-        true => format!("{command}exit code {code}"),
-        false => format!("{command}exit code {code}: {text}"),
-    }
 }

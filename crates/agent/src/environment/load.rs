@@ -19,9 +19,6 @@ use crate::{images, keys};
 /// Exit of a generation whose end nobody saw.
 const EXIT_UNSEEN: i32 = -1;
 
-/// Slot of throw-away generations in which checks run.
-pub(super) const SLOT_THROWAWAY: Slot = Slot(0);
-
 impl Environment {
     /// Reads what is stored, compares it with what the engine knows, and adopts what runs.
     pub(super) async fn load(
@@ -148,7 +145,7 @@ impl Environment {
                 slot: id.slot,
             };
             let is_known = self.observed.get(&place, id.generation).is_some();
-            if !is_known || id.slot == SLOT_THROWAWAY {
+            if !is_known || id.slot == brickyard_render::SLOT_THROWAWAY {
                 self.yard
                     .engine
                     .remove(id)

@@ -14,7 +14,6 @@ use brickyard_store::Txn;
 use camino::Utf8PathBuf;
 use tokio::sync::oneshot;
 
-use super::effects::{self, file_write};
 use super::load::parse_registration;
 use super::{Accepted, Answer, Environment, Failure, Message};
 use crate::journal::Draft;
@@ -259,7 +258,7 @@ impl Environment {
                             Err(_) => {}
                             Ok(file) if record.rendered.get(&dest) == Some(&file.digest) => {}
                             Ok(file) => {
-                                files.push((self.id(&record.place, record.generation), file))
+                                files.push((self.id(&record.place, record.generation), file));
                             }
                         }
                     }
@@ -283,7 +282,7 @@ async fn try_file(
         text,
         log: Vec::new(),
     };
-    let staged = effects::stage_and_check(&*engine, &id, &file_write(&file), &file)
+    let staged = brickyard_render::stage_and_check(&*engine, &id, &file)
         .await
         .map_err(reason)?;
     Ok((

@@ -76,7 +76,11 @@ impl Environment {
         self.status.send_replace(Status {
             sequence: self.sequence,
             settled: !self.decision.unsettled && self.decision.actions.is_empty(),
-            quiet: self.observed.transient.values().all(|transient| transient.busy.is_none()),
+            quiet: self
+                .observed
+                .transient
+                .values()
+                .all(|transient| transient.busy.is_none()),
             failed,
             view: self.record.is_some().then(|| self.environment_view()),
             data: self.data_view(),

@@ -31,9 +31,8 @@ pub(crate) struct Layout {
 impl Layout {
     /// Looks at the mounts under `/sys/fs/cgroup`.
     pub(crate) fn detect() -> io::Result<Self> {
-        let is_unified = |path: &str| {
-            rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type as i64 == CGROUP2_MAGIC)
-        };
+        let is_unified =
+            |path: &str| rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type == CGROUP2_MAGIC);
         if is_unified("/sys/fs/cgroup") {
             return Ok(Self {
                 unified: "/sys/fs/cgroup".into(),

@@ -397,7 +397,9 @@ impl Engine for Native {
     }
 
     fn stop_of(&self, id: &InstanceId) -> Stop {
-        self.request(id).map(|request| request.spec.stop).unwrap_or_default()
+        self.request(id)
+            .map(|request| request.spec.stop)
+            .unwrap_or_default()
     }
 
     async fn signal(&self, id: &InstanceId, signal: &str) -> Result<(), Error> {

@@ -15,7 +15,6 @@ pub(crate) struct Paths {
 
 impl Paths {
     /// The names of the yard at `root`, an absolute path.
-
     pub(crate) fn new(root: &Utf8Path) -> Self {
         let yard = Digest::of(root.as_str()).hex()[..8].to_owned();
         Self {
@@ -25,49 +24,41 @@ impl Paths {
     }
 
     /// The yard's root.
-
     pub(crate) fn root(&self) -> &Utf8Path {
         &self.root
     }
 
     /// `brickyard-HASH`, the name of the yard's top cgroup.
-
     pub(crate) fn yard_cgroup(&self) -> String {
         format!("brickyard-{}", self.yard)
     }
 
     /// All environments.
-
     pub(crate) fn environments(&self) -> Utf8PathBuf {
         self.root.join("environments")
     }
 
     /// One environment.
-
     pub(crate) fn environment(&self, key: &EnvironmentKey) -> Utf8PathBuf {
         self.environments().join(key.to_string())
     }
 
     /// What is known of an open environment's network.
-
     pub(crate) fn facts(&self, key: &EnvironmentKey) -> Utf8PathBuf {
         self.environment(key).join("network.json")
     }
 
     /// The file over which its network namespace is mounted.
-
     pub(crate) fn network_namespace(&self, key: &EnvironmentKey) -> Utf8PathBuf {
         self.environment(key).join("netns")
     }
 
     /// All generations of an environment.
-
     pub(crate) fn instances(&self, key: &EnvironmentKey) -> Utf8PathBuf {
         self.environment(key).join("instances")
     }
 
     /// One generation.
-
     pub(crate) fn instance(&self, id: &InstanceId) -> InstancePaths {
         InstancePaths {
             dir: self.instances(&id.environment).join(id.key()),
@@ -75,7 +66,6 @@ impl Paths {
     }
 
     /// A named volume; it outlives the environment's network.
-
     pub(crate) fn volume(&self, key: &EnvironmentKey, name: &VolumeName) -> Utf8PathBuf {
         self.root
             .join("volumes")
@@ -84,19 +74,16 @@ impl Paths {
     }
 
     /// The cgroup of an environment, below every hierarchy's mount.
-
     pub(crate) fn environment_cgroup(&self, key: &EnvironmentKey) -> String {
         format!("{}/{key}", self.yard_cgroup())
     }
 
     /// The cgroup of a generation, below every hierarchy's mount.
-
     pub(crate) fn instance_cgroup(&self, id: &InstanceId) -> String {
         format!("{}/{}", self.environment_cgroup(&id.environment), id.key())
     }
 
     /// The host's end of an environment's link; interface names have at most 15 characters.
-
     pub(crate) fn host_link(&self, key: &EnvironmentKey) -> String {
         format!(
             "by{}",
@@ -106,7 +93,6 @@ impl Paths {
 
     /// The bridge's end of a run's link. The name of a dead link stays taken for some
     /// milliseconds, so every run of a generation has its own.
-
     pub(crate) fn instance_link(&self, id: &InstanceId, run: u64) -> String {
         format!(
             "v{}",
@@ -124,55 +110,46 @@ pub(crate) struct InstancePaths {
 
 impl InstancePaths {
     /// What it was asked to run.
-
     pub(crate) fn request(&self) -> Utf8PathBuf {
         self.dir.join("request.json")
     }
 
     /// Written when its first process was started; before it exists there is nothing to keep.
-
     pub(crate) fn started(&self) -> Utf8PathBuf {
         self.dir.join("started.json")
     }
 
     /// How it ended.
-
     pub(crate) fn exit(&self) -> Utf8PathBuf {
         self.dir.join("exit.json")
     }
 
     /// What it wrote to its root file system.
-
     pub(crate) fn upper(&self) -> Utf8PathBuf {
         self.dir.join("upper")
     }
 
     /// Overlay's own directory.
-
     pub(crate) fn work(&self) -> Utf8PathBuf {
         self.dir.join("work")
     }
 
     /// Where its root file system is mounted, in the worker's mount namespace alone.
-
     pub(crate) fn rootfs(&self) -> Utf8PathBuf {
         self.dir.join("rootfs")
     }
 
     /// The runtime's bundle.
-
     pub(crate) fn bundle(&self) -> Utf8PathBuf {
         self.dir.join("bundle")
     }
 
     /// The runtime's state.
-
     pub(crate) fn state(&self) -> Utf8PathBuf {
         self.dir.join("state")
     }
 
     /// Its output.
-
     pub(crate) fn log(&self) -> Utf8PathBuf {
         self.dir.join("log")
     }

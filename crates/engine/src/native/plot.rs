@@ -7,7 +7,7 @@
 //! half, so that instances reach it through their gateway and never look for it on the bridge.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::net::Ipv4Addr;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -117,7 +117,7 @@ fn lock() -> io::Result<fs::File> {
         .open(path)?;
     match flock(&file, FlockOperation::LockExclusive) {
         Ok(()) => Ok(file),
-        Err(err) => Err(io::Error::new(ErrorKind::Other, err)),
+        Err(err) => Err(err.into()),
     }
 }
 

@@ -281,7 +281,7 @@ impl Rootfs {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         if let Ok(image_dir) = self.open(target, flags, Mode::empty()) {
             let meta = fs::File::from(image_dir).metadata()?;
-            let inside = |id: u32| id.checked_sub(self.uid_base).unwrap_or(0);
+            let inside = |id: u32| id.saturating_sub(self.uid_base);
             chown(&staged, Some(inside(meta.uid())), Some(inside(meta.gid())))?;
             fs::set_permissions(&staged, meta.permissions())?;
         }

@@ -1,7 +1,7 @@
 //! Who a process runs as: `USER[:GROUP]` looked up in the image's own files.
 
 use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use serde::{Deserialize, Serialize};
@@ -76,7 +76,7 @@ fn read_inside(root: impl AsFd, path: &str) -> String {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let mut text = String::new();
     if let Ok(fd) = openat2(root, path, flags, Mode::empty(), resolve) {
-        let file = std::fs::File::from(OwnedFd::from(fd));
+        let file = std::fs::File::from(fd);
         // An image may hold any file here: what is longer than a MiB is no user table.
         let _ = file.take(1 << 20).read_to_string(&mut text);
     }

@@ -206,7 +206,7 @@ fn run(
         .map_err(|err| whole(&err))?;
     let pid = container
         .pid()
-        .map(|pid| pid.as_raw())
+        .map(i32::from)
         .ok_or_else(|| io::Error::other("the runtime made no process"))?;
     layout
         .adopt_container(cgroup, pid)

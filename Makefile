@@ -1,0 +1,32 @@
+# `make test` is all that a change has to pass; `make demo` is all that a new user has to type.
+
+.PHONY: test demo demo-down bench build check deps
+
+build:
+	scripts/deps build
+	cargo build --release
+
+check:
+	scripts/deps build
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+test: check
+	scripts/deps test
+	scripts/test
+
+demo:
+	scripts/deps build demo
+	cargo build --release
+	scripts/demo up
+
+demo-down:
+	scripts/demo down
+
+bench:
+	scripts/deps build bench
+	cargo build --release
+	python3 scripts/bench.py
+
+deps:
+	scripts/deps build test demo bench
