@@ -201,3 +201,7 @@ fn reply_with(
         }
     }
 }
+
+#[cfg(test)]
+#[path = "answer_tests.rs"]
+mod tests;

@@ -102,3 +102,64 @@ pub(super) async fn read_framed(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     stream.read_exact(&mut packet).await?;
     Ok(packet)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A name server that answers each packet with itself, twice.
+    async fn doubling() -> SocketAddr {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut packet = [0; 512];
+            while let Ok((length, client)) = socket.recv_from(&mut packet).await {
+                // A stray answer with another id comes first.
+                let _ = socket.send_to(b"xx", client).await;
+                let _ = socket.send_to(&packet[..length].repeat(2), client).await;
+            }
+        });
+        address
+    }
+
+    #[test]
+    fn name_servers_are_read_as_libc_does() {
+        let text = "# a comment\nsearch example.com\nnameserver 192.0.2.1\n nameserver ::1 # two\n\
+                    nameserver\nnameserver what\nnameserver 192.0.2.3\nnameserver 192.0.2.4\n";
+        let expected = ["192.0.2.1:53", "[::1]:53", "192.0.2.3:53"];
+        assert_eq!(
+            servers(text),
+            expected.map(|server| server.parse().unwrap())
+        );
+    }
+
+    #[tokio::test]
+    async fn the_next_server_is_asked_when_one_is_silent() {
+        let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let servers = [silent.local_addr().unwrap(), doubling().await];
+        let answer = ask(&servers, b"query", Transport::Udp).await;
+        assert_eq!(answer.as_deref(), Some(&b"queryquery"[..]));
+    }
+
+    #[tokio::test]
+    async fn nobody_answers_in_time() {
+        let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let started = tokio::time::Instant::now();
+        let answer = ask(&[silent.local_addr().unwrap()], b"query", Transport::Udp).await;
+        assert_eq!(answer, None);
+        assert!(started.elapsed() >= DEADLINE);
+    }
+
+    #[tokio::test]
+    async fn a_query_that_came_over_tcp_goes_over_tcp() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let packet = read_framed(&mut stream).await.unwrap();
+            write_framed(&mut stream, &packet.repeat(2)).await.unwrap();
+        });
+        let answer = ask(&[server], b"query", Transport::Tcp).await;
+        assert_eq!(answer.as_deref(), Some(&b"queryquery"[..]));
+    }
+}
