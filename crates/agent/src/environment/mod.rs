@@ -496,11 +496,7 @@ impl Environment {
 
     /// Takes an environment away in which nothing is left.
     async fn close_if_empty(&mut self) {
-        let down = self
-            .record
-            .as_ref()
-            .is_some_and(|record| record.adjustments.down);
-        if !down || self.observed.all().next().is_some() {
+        if !self.is_going_down() || self.observed.all().next().is_some() {
             return;
         }
         self.yard.front.set(&self.key, None);
@@ -513,6 +509,12 @@ impl Environment {
         }
         self.gone = true;
         self.publish();
+    }
+
+    fn is_going_down(&self) -> bool {
+        self.record
+            .as_ref()
+            .is_some_and(|record| record.adjustments.down)
     }
 
     async fn close(&mut self) -> Result<(), String> {

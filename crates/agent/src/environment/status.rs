@@ -68,6 +68,8 @@ impl Environment {
             text: found.text,
             log: Vec::new(),
         }));
+        // One that goes down is at rest when nothing of it is left, not when nothing runs.
+        let is_going = !self.gone && self.is_going_down();
         let images = self
             .record
             .iter()
@@ -75,7 +77,7 @@ impl Environment {
             .collect();
         self.status.send_replace(Status {
             sequence: self.sequence,
-            settled: !self.decision.unsettled && self.decision.actions.is_empty(),
+            settled: !self.decision.unsettled && !is_going,
             quiet: self
                 .observed
                 .transient

@@ -86,7 +86,7 @@ async fn stop(ui: &Ui, context: &Context) -> Result<(), CommandError> {
     let agent: AgentView = client.get("/v1/agent").await?;
     let _: bool = client.post("/v1/agent/stop", &()).await?;
     for _ in 0..500 {
-        if !std::path::Path::new(&format!("/proc/{}", agent.pid)).exists() {
+        if super::down::has_ended(agent.pid) {
             break;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;

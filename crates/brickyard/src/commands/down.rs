@@ -1,5 +1,7 @@
 //! `down`.
 
+use std::time::Duration;
+
 use brickyard_api::{AgentView, ClientError, Command};
 use clap::Args;
 
@@ -53,7 +55,7 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &DownArgs) -> Result<(
         }
         Err(err) => Err(err),
         Ok(_) => {
-            wait_for_own_end(&client).await;
+            wait_for_own_end(&client, &agent).await;
             let kept = if args.volumes {
                 ""
             } else {
@@ -68,18 +70,24 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &DownArgs) -> Result<(
 
 /// An agent that was started by `up` ends by itself when the yard is empty: then the command
 /// returns to a machine on which nothing is left.
-async fn wait_for_own_end(client: &brickyard_api::Client) {
-    for _ in 0..200 {
-        match client.get::<AgentView>("/v1/agent").await {
-            Ok(agent) if agent.until_empty => {}
-            _ => return,
-        }
-        let environments = client
+async fn wait_for_own_end(client: &brickyard_api::Client, agent: &AgentView) {
+    if !agent.until_empty {
+        return;
+    }
+    for _ in 0..1000 {
+        let others = client
             .get::<Vec<serde_json::Value>>("/v1/environments")
             .await;
-        if environments.is_ok_and(|all| !all.is_empty()) {
+        if others.is_ok_and(|all| !all.is_empty()) || has_ended(agent.pid) {
             return;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// Whether a process is gone, or only waits for its parent to notice.
+pub(crate) fn has_ended(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ")
+        .is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
 }

@@ -127,7 +127,10 @@ fn last_free(facts: &EnvironmentFacts) -> Ipv4Addr {
     let step = usize::try_from(std::process::id() % 200).unwrap_or(0);
     let mut all: Vec<Ipv4Addr> = facts.addresses().collect();
     all.reverse();
-    all.get(step).or(all.first()).copied().unwrap_or(facts.subnet)
+    all.get(step)
+        .or(all.first())
+        .copied()
+        .unwrap_or(facts.subnet)
 }
 
 /// The image and the spec of a service, or of an image by itself.
