@@ -22,17 +22,21 @@ pub(crate) struct DownArgs {
 pub(crate) async fn run(ui: &Ui, context: &Context, args: &DownArgs) -> Result<(), CommandError> {
     let key = context.key(ui).await?;
     let client = context.client()?;
-    if let Err(ClientError::NoAgent { .. }) = client.get::<AgentView>("/v1/agent").await {
-        if !context.root()?.join(brickyard_agent::STORE).exists() {
-            ui.say(&format!(
-                "nothing runs in /{}/{}",
-                key.system, key.environment
-            ));
-            return Ok(());
+    let agent: AgentView = match client.get("/v1/agent").await {
+        Ok(agent) => agent,
+        Err(ClientError::NoAgent { .. }) => {
+            if !context.root()?.join(brickyard_agent::STORE).exists() {
+                ui.say(&format!(
+                    "nothing runs in /{}/{}",
+                    key.system, key.environment
+                ));
+                return Ok(());
+            }
+            // Things may be left of an agent that died: a new one knows them.
+            context.agent().await?.get("/v1/agent").await?
         }
-        // Things may be left of an agent that died: a new one knows them.
-        context.agent().await?;
-    }
+        Err(err) => return Err(err.into()),
+    };
     match follow::send(
         ui,
         &client,
