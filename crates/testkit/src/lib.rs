@@ -1,1 +1,21 @@
-//! testkit
+//! Throw-away yards for tests of the whole product: the real binary, real containers, a root
+//! directory of their own.
+//!
+//! A [`Yard`] takes everything away when it is dropped, also what a failed test left running. Two
+//! yards never meet: each has its own root, from which the product derives every name, and ports
+//! that are claimed machine-wide. Everything here waits for states with a deadline; nothing hangs.
+
+#![forbid(unsafe_code)]
+
+mod command;
+mod net;
+mod project;
+mod sweep;
+mod wait;
+mod yard;
+
+pub use command::{Output, run};
+pub use net::{Claim, claim_port, get, get_unix};
+pub use project::Project;
+pub use wait::{DEADLINE, wait_for, wait_until};
+pub use yard::{BOX, Yard};
