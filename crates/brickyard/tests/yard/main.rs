@@ -1,0 +1,6 @@
+//! The product as its users meet it: the real binary, real containers, one yard for each test.
+//!
+//! These tests need root and a static busybox, and fail without them.
+
+mod father;
+mod support;
