@@ -18,6 +18,8 @@ use crate::sweep::{processes, sweep};
 pub const BOX: &str = "box";
 /// The static busybox of which test images are made.
 pub(crate) const BUSYBOX: &str = "/bin/busybox";
+/// Programs of the image [`BOX`], besides busybox itself.
+const APPLETS: &str = "sh cat echo sleep nc httpd id grep true false ls env pwd tail dd stat";
 
 /// A yard with a root of its own; dropping it takes everything away.
 pub struct Yard {
@@ -236,7 +238,7 @@ fn write_box(file: &Utf8Path) -> std::io::Result<()> {
     let busybox = std::fs::read(BUSYBOX)?;
     let mut program = header(0o755, busybox.len());
     archive.append_data(&mut program, "bin/busybox", busybox.as_slice())?;
-    for applet in ["sh", "cat", "echo", "sleep", "nc", "httpd", "id"] {
+    for applet in APPLETS.split_whitespace() {
         let mut link = header(0o777, 0);
         link.set_entry_type(tar::EntryType::Symlink);
         archive.append_link(&mut link, format!("bin/{applet}"), "busybox")?;

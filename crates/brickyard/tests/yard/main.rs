@@ -3,4 +3,5 @@
 //! These tests need root and a static busybox, and fail without them.
 
 mod father;
+mod leftovers;
 mod support;
