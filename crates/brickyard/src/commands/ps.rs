@@ -109,22 +109,35 @@ async fn orphans(
 ) -> Result<(), CommandError> {
     use brickyard_engine::{Engine, KnownState};
     let mut rows = Vec::new();
+    let mut values = Vec::new();
     for known in context.engine()?.list().await? {
-        if known.id.environment != *key {
+        let id = &known.id;
+        if id.environment != *key {
             continue;
         }
-        let (state, pid) = match known.state {
-            KnownState::Running { pid } => ("running", pid.to_string()),
-            KnownState::Exited(_) => ("exited", "-".to_owned()),
-            KnownState::Broken => ("broken", "-".to_owned()),
+        let (state, pid, exit_code) = match known.state {
+            KnownState::Running { pid } => ("running", Some(pid), None),
+            KnownState::Exited(exit) => ("exited", None, Some(exit.code)),
+            KnownState::Broken => ("broken", None, None),
         };
         rows.push(vec![
-            format!("{}/{}", known.id.service, known.id.slot),
-            known.id.generation.to_string(),
+            format!("{}/{}", id.service, id.slot),
+            id.generation.to_string(),
             state.to_owned(),
-            pid,
+            pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
         ]);
+        // The same fields as with an agent; what only an agent knows is null.
+        values.push(serde_json::json!({
+            "address": format!("/{}/{}/{}/{}", key.system, key.environment, id.service, id.slot),
+            "service": id.service, "instance": id.slot, "generation": id.generation,
+            "state": state, "health": null, "pid": pid, "ip": null, "image": null,
+            "exit_code": exit_code, "restarts": null, "ports": [],
+        }));
     }
-    ui.data(&table(&["INSTANCE", "GENERATION", "STATE", "PID"], &rows));
+    if ui.json {
+        ui.json_value(&values);
+    } else {
+        ui.data(&table(&["INSTANCE", "GENERATION", "STATE", "PID"], &rows));
+    }
     Ok(())
 }
