@@ -157,9 +157,7 @@ x-brickyard: {{config: {{text: one}}}}
 fn live(project: &Project<'_>) {
     project.up();
     let _ = project.exec("db", "echo kept >/data/file");
-    let _ = project
-        .run(&["exec", "web/1", "false"])
-        .fails_with(1);
+    let _ = project.run(&["exec", "web/1", "false"]).fails_with(1);
     let _ = project.run(&["set", "text=two"]).ok();
     let _ = project.run(&["scale", "web=3"]).ok();
     let _ = project.run(&["restart", "db"]).ok();

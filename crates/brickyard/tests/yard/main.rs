@@ -2,6 +2,7 @@
 //!
 //! These tests need root and a static busybox, and fail without them.
 
+mod agent;
 mod father;
 mod leftovers;
 mod support;
