@@ -55,8 +55,9 @@ def find_binary(args):
     if os.geteuid() != 0:
         if not shutil.which("sudo"):
             fail("real containers need root")
-        environment = f"BRICKYARD={found[0]}"
-        os.execvp("sudo", ["sudo", environment, sys.executable, __file__, *args])
+        kept = [f"{name}={os.environ[name]}" for name in ("BRICKYARD_ROOT",) if name in os.environ]
+        kept.append(f"BRICKYARD={found[0]}")
+        os.execvp("sudo", ["sudo", *kept, sys.executable, __file__, *args])
     return os.path.abspath(found[0])
 
 
@@ -121,7 +122,8 @@ def brickyard_model(ports, edition):
 
 def docker_model(ports):
     """The same for Docker; it has no templates, and a check as cheap as one can be."""
-    check = '{test: [CMD, /bin/busybox, "true"], interval: 1s, start_interval: 100ms}'
+    # Docker's first check comes after one interval, so a short one is to its advantage.
+    check = '{test: [CMD, /bin/busybox, "true"], interval: 100ms}'
     lines = ["name: brickyard-bench", "services:"]
     for number, port in enumerate(ports, 1):
         lines += [
@@ -259,6 +261,9 @@ class Docker:
         plugin = subprocess.run(["docker", "compose", "version"], capture_output=True)
         tool = ["docker", "compose"] if plugin.returncode == 0 else ["docker-compose"]
         self.command = [*tool, "-f", str(self.file)]
+        # The first Compose cannot wait for health; it then has less to do.
+        answers = subprocess.run([*tool, "up", "--help"], capture_output=True, text=True)
+        self.wait = ["--wait"] if "--wait" in answers.stdout else []
         run(["docker", "import", str(directory / "root.tar"), "brickyard-bench"])
 
     @staticmethod
@@ -275,7 +280,7 @@ class Docker:
         return None
 
     def up(self):
-        return run([*self.command, "up", "-d", "--wait"])[0]
+        return run([*self.command, "up", "-d", *self.wait])[0]
 
     def down(self):
         run([*self.command, "down", "-t", "0"])
@@ -385,7 +390,7 @@ def measure(yard, binary, docker, counts):
 JUDGED = {"up": "median_ms", "again": "median_ms", "key": "p99_ms", "replaced": "max_ms"}
 TITLES = {
     "up": f"up -d, {SERVICES} services (median)",
-    "docker up": f"docker compose up -d --wait, {SERVICES} services (median)",
+    "docker up": f"docker compose up -d, {SERVICES} services (median)",
     "again": "up -d again, nothing changed (median)",
     "key": "key set -> page (p99, from the command's start)",
     "key, from event": "key set -> page (p99, from the event)",
