@@ -102,10 +102,13 @@ async fn instances(
             .iter()
             .any(|instance| instance.service == target.service);
         if !known && !args.targets.is_empty() {
-            return Err(CommandError::not_found(format!(
-                "there is no service `{}`",
-                target.service
-            )));
+            let known = view.instances.iter().map(|i| i.service.as_str());
+            let near = brickyard_core::diagnostic::nearest(target.service.as_str(), known);
+            let err = CommandError::not_found(format!("there is no service `{}`", target.service));
+            return Err(match near {
+                Some(near) => err.hint(format!("did you mean `{near}`?")),
+                None => err,
+            });
         }
     }
     let of = |instance: &brickyard_api::InstanceView, key: &EnvironmentKey| InstanceId {
