@@ -3,6 +3,7 @@
 //! These tests need root and a static busybox, and fail without them.
 
 mod agent;
+mod bad_input;
 mod father;
 mod leftovers;
 mod support;
