@@ -74,8 +74,8 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &LogsArgs) -> Result<(
                 lines.push((record, name.clone()));
             }
         }
-        // Instances are merged by time.
-        lines.sort();
+        // Instances are merged by time; lines of one instant stay as they were written.
+        lines.sort_by(|(a, _): &(Vec<u8>, _), (b, _)| time_of(a).cmp(time_of(b)));
         for (record, name) in &lines {
             if let Some(line) = parse_line(record) {
                 print(ui, args, name, &line);
@@ -87,6 +87,14 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &LogsArgs) -> Result<(
         first = false;
         tokio::time::sleep(FOLLOW_PAUSE).await;
     }
+}
+
+/// A record's time, which has a fixed length.
+fn time_of(record: &[u8]) -> &[u8] {
+    record
+        .split(|byte| *byte == b' ')
+        .next()
+        .unwrap_or_default()
 }
 
 async fn instances(
