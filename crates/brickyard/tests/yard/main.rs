@@ -6,4 +6,6 @@ mod agent;
 mod bad_input;
 mod father;
 mod leftovers;
+mod living;
 mod support;
+mod verbs;
