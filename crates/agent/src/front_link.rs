@@ -18,6 +18,9 @@ use tokio::time::sleep;
 /// How long a stop waits for the front; then the front is considered dead and serves nobody.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(15);
 
+/// How often a front that has nothing new to be told is looked at.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// An environment's part of the snapshot.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Part {
@@ -141,7 +144,22 @@ impl FrontLink {
                 }
                 continue;
             }
-            self.changed.notified().await;
+            tokio::select! {
+                // Cancel safe: a notice that was not taken is kept.
+                () = self.changed.notified() => {}
+                () = sleep(LOOK_AGAIN), if !snapshot.is_empty() => self.look_again(&client).await,
+            }
+        }
+    }
+
+    /// Tells the front the same once more: one that died is started again, and problems that it
+    /// has healed by itself are forgotten.
+    async fn look_again(&self, client: &Client) {
+        match self.publish(client, &self.snapshot()).await {
+            Ok(problems) => {
+                *self.problems.lock().unwrap_or_else(PoisonError::into_inner) = problems;
+            }
+            Err(err) => tracing::warn!("{err}"),
         }
     }
 

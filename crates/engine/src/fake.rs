@@ -126,7 +126,7 @@ impl Engine for Fake {
                 subnet: Ipv4Addr::new(10, 0, number, 0),
                 prefix_bits: 24,
                 gateway: Ipv4Addr::new(10, 0, number, 1),
-                host: Ipv4Addr::new(10, 0, number, 254),
+                host: Ipv4Addr::new(10, 1, number, 1),
                 uid_base: 1_000_000,
                 network_namespace: None,
             });

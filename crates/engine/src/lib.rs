@@ -276,6 +276,12 @@ pub trait Engine: Send + Sync + 'static {
     /// Writes a file beside its destination inside.
     async fn stage_file(&self, id: &InstanceId, file: &FileWrite) -> Result<Staged, Error>;
 
+    /// Writes a file into its place in one step, without a stage that anybody sees.
+    async fn place_file(&self, id: &InstanceId, file: &FileWrite) -> Result<(), Error> {
+        let staged = self.stage_file(id, file).await?;
+        self.commit_file(id, &staged).await
+    }
+
     /// Puts a staged file in its place in one step.
     async fn commit_file(&self, id: &InstanceId, staged: &Staged) -> Result<(), Error>;
 

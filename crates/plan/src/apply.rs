@@ -195,7 +195,8 @@ pub fn finish(
     match outcome {
         Outcome::Started(result) => change(observed, place, generation, |record| {
             record.restart_requested = false;
-            record.health = at_start;
+            // One without checks is healthy when it has run for a moment.
+            record.health = Health::Starting;
             match result {
                 Ok(pid) => record.state = State::Running { pid },
                 Err(reason) => {

@@ -81,11 +81,12 @@ impl Environment {
             && record.digest == digest
             && record.adjustments == adjustments
         {
-            // Nothing new is wanted; what failed is tried once more.
-            self.observed.given_up.clear();
+            // Nothing new is wanted; what failed or ended is tried once more.
+            let revision = record.deploy;
+            self.try_again();
             self.sequence += 1;
             return Ok(Accepted {
-                revision: record.deploy,
+                revision,
                 sequence: self.sequence,
             });
         }
@@ -131,11 +132,23 @@ impl Environment {
             .with("release", digest.short());
         self.write_wanted(record, txn, event).await?;
         self.wanted = wanted;
-        self.observed.given_up.clear();
+        self.try_again();
         Ok(Accepted {
             revision: number,
             sequence: self.sequence,
         })
+    }
+
+    /// Lets everything that failed, or ended other than successfully, be started once more.
+    fn try_again(&mut self) {
+        self.observed.given_up.clear();
+        for record in self.observed.records.values_mut().flatten() {
+            let ended = matches!(record.state, State::Exited { .. } | State::Refused { .. });
+            if ended && !record.is_completed() {
+                record.state = State::Intended;
+                record.failures = 0;
+            }
+        }
     }
 
     /// Writes what is wanted, fenced by the revision that was read.

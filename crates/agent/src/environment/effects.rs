@@ -1,13 +1,14 @@
 //! Effects: what actions do to the world. Each runs as a task and answers with one message.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use brickyard_core::{EventKind, Generation};
 use brickyard_engine::{Error, InstanceId, Staged, StartRequest};
 use brickyard_model::types::Reload;
 use brickyard_plan::decide::StartJob;
 use brickyard_plan::difference::RenderedFile;
-use brickyard_plan::{Action, Outcome, Place};
+use brickyard_plan::{Action, Health, Outcome, Place};
 use brickyard_render as render;
 use camino::Utf8PathBuf;
 use tokio::sync::Notify;
@@ -17,6 +18,10 @@ use crate::journal::Draft;
 use crate::probe;
 use crate::tasks::OnCancel;
 use crate::yard::Yard;
+
+/// How long an instance without checks has to run until it counts as healthy: one that ends at
+/// once has ended by then.
+const SETTLING: Duration = Duration::from_millis(150);
 
 impl Environment {
     /// Begins an action's effect.
@@ -114,19 +119,25 @@ impl Environment {
             .map(brickyard_plan::WantedService::probes)
             .unwrap_or_default();
         let again = Arc::new(Notify::new());
-        let probe = (!probes.is_empty()).then(|| {
+        let messages = self.messages.clone();
+        let probe = if probes.is_empty() {
+            tokio::spawn(async move {
+                tokio::time::sleep(SETTLING).await;
+                let health = Health::Healthy;
+                let _ = messages.send(Message::Health { id, health }).await;
+            })
+        } else {
             let subject = probe::Subject {
                 id,
                 address: record.address,
                 probes,
             };
             let engine = Arc::clone(&self.yard.engine);
-            let task = probe::watch(engine, subject, Arc::clone(&again), self.messages.clone());
-            tokio::spawn(task).abort_handle()
-        });
+            tokio::spawn(probe::watch(engine, subject, Arc::clone(&again), messages))
+        };
         let watchers = Watchers {
             wait: wait.abort_handle(),
-            probe,
+            probe: probe.abort_handle(),
             again,
         };
         self.watchers.insert(key.clone(), watchers);

@@ -125,16 +125,14 @@ pub(crate) struct Handle {
 /// Watchers of one running generation.
 struct Watchers {
     wait: AbortHandle,
-    probe: Option<AbortHandle>,
+    probe: AbortHandle,
     again: Arc<Notify>,
 }
 
 impl Drop for Watchers {
     fn drop(&mut self) {
         self.wait.abort();
-        if let Some(probe) = &self.probe {
-            probe.abort();
-        }
+        self.probe.abort();
     }
 }
 

@@ -71,7 +71,11 @@ impl Environment {
             let mut staged = Vec::new();
             let mut trials = tokio::task::JoinSet::new();
             if refusals.is_empty() {
-                for (id, file) in files {
+                // A file without a check has nothing that could refuse it.
+                let checked = files
+                    .into_iter()
+                    .filter(|(_, file)| file.template.check.is_some());
+                for (id, file) in checked {
                     trials.spawn(try_file(Arc::clone(&engine), id, file));
                 }
             }

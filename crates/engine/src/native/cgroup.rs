@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use brickyard_core::spec::Limits;
 use camino::{Utf8Path, Utf8PathBuf};
 
+/// CGROUP_SUPER_MAGIC of linux/magic.h.
+const CGROUP_MAGIC: i64 = 0x0027_e0eb;
 /// CGROUP2_SUPER_MAGIC of linux/magic.h.
 const CGROUP2_MAGIC: i64 = 0x6367_7270;
 /// How long an emptied cgroup may take to let go of its last process.
@@ -178,11 +180,11 @@ impl Layout {
             .unwrap_or(0)
     }
 
-    /// Reads every limit back and says which does not hold.
+    /// Reads every limit back, looks whether `pid` is under it, and says what does not hold.
     ///
     /// # Errors
     /// Names the first limit that could not be applied.
-    pub(crate) fn verify(&self, cgroup: &str, limits: &Limits) -> Result<(), String> {
+    pub(crate) fn verify(&self, cgroup: &str, limits: &Limits, pid: i32) -> Result<(), String> {
         let unified = |file: &str| self.unified.join(cgroup).join("c").join(file);
         let legacy = |controller: &str, file: &str| {
             self.legacy_of(controller)
@@ -201,12 +203,12 @@ impl Layout {
                 legacy("cpu", "cpu.cfs_quota_us"),
             )
         };
-        expect("the process limit", pids, limits.pids_max)?;
+        expect("the process limit", pids, limits.pids_max, pid)?;
         if let Some(bytes) = limits.memory_bytes {
-            expect("the memory limit", memory, bytes / 4096 * 4096)?;
+            expect("the memory limit", memory, bytes / 4096 * 4096, pid)?;
         }
         if let Some(millis) = limits.cpu_millis {
-            expect("the CPU limit", cpu, millis * CPU_PERIOD_US / 1000)?;
+            expect("the CPU limit", cpu, millis * CPU_PERIOD_US / 1000, pid)?;
         }
         Ok(())
     }
@@ -215,21 +217,30 @@ impl Layout {
 /// Period of the CPU limit, in microseconds; the kernel's default.
 pub(crate) const CPU_PERIOD_US: u64 = 100_000;
 
-fn expect(what: &str, file: Option<Utf8PathBuf>, wanted: u64) -> Result<(), String> {
+fn expect(what: &str, file: Option<Utf8PathBuf>, wanted: u64, pid: i32) -> Result<(), String> {
+    let failed = |why: String| Err(format!("{what} could not be applied: {why}"));
     let Some(file) = file else {
-        return Err(format!(
-            "{what} could not be applied: the machine has no controller for it"
-        ));
+        return failed("the machine has no controller for it".to_owned());
     };
-    let text = fs::read_to_string(&file)
-        .map_err(|err| format!("{what} could not be applied: `{file}`: {err}"))?;
-    let first = text.split_whitespace().next().unwrap_or_default();
-    if first == wanted.to_string() {
-        return Ok(());
+    // Something else may be mounted over the hierarchy and take any value.
+    let is_cgroup = rustix::fs::statfs(file.as_std_path())
+        .is_ok_and(|stat| [CGROUP_MAGIC, CGROUP2_MAGIC].contains(&stat.f_type));
+    if !is_cgroup {
+        return failed(format!("`{file}` is not in a cgroup hierarchy"));
     }
-    Err(format!(
-        "{what} could not be applied: `{file}` says {first} instead of {wanted}"
-    ))
+    let text = match fs::read_to_string(&file) {
+        Ok(text) => text,
+        Err(err) => return failed(format!("`{file}`: {err}")),
+    };
+    let first = text.split_whitespace().next().unwrap_or_default();
+    if first != wanted.to_string() {
+        return failed(format!("`{file}` says {first} instead of {wanted}"));
+    }
+    let members = fs::read_to_string(file.with_file_name("cgroup.procs")).unwrap_or_default();
+    match members.lines().any(|line| line == pid.to_string()) {
+        true => Ok(()),
+        false => failed(format!("process {pid} is not under `{file}`")),
+    }
 }
 
 /// Removes a cgroup directory with its children, waiting out the moments in which it is busy.

@@ -181,6 +181,8 @@ pub(crate) struct FileJob {
 pub(crate) enum FileStep {
     /// Write it beside its destination.
     Stage { mode: u32, uid: u32, gid: u32 },
+    /// Write it beside its destination and put it in its place.
+    Place { mode: u32, uid: u32, gid: u32 },
     /// Put it in its place.
     Commit,
     /// Remove it.
@@ -212,22 +214,38 @@ fn change(job: &FileJob, contents: &[u8]) -> io::Result<()> {
     let staged = staged_path(&job.dest);
     let staged = staged.file_name().unwrap_or_default();
     let dir = writable_dir(parent).map_err(context(format!("open `{parent}`")))?;
-    match &job.step {
-        FileStep::Stage { mode, uid, gid } => {
-            remove_if_there(&dir, staged)?;
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-            let mode = Mode::from_raw_mode(*mode);
-            let fd = rustix::fs::openat(&dir, staged, flags | OFlags::CLOEXEC, mode)?;
-            let mut file = File::from(fd);
-            file.write_all(contents)?;
-            rustix::fs::fchmod(&file, mode)?;
-            let (uid, gid) = (Uid::from_raw(*uid), Gid::from_raw(*gid));
-            rustix::fs::fchown(&file, Some(uid), Some(gid))?;
-            file.sync_all()
+    match job.step {
+        FileStep::Stage { mode, uid, gid } => stage(&dir, staged, contents, mode, (uid, gid)),
+        FileStep::Place { mode, uid, gid } => {
+            stage(&dir, staged, contents, mode, (uid, gid))?;
+            Ok(rustix::fs::renameat(&dir, staged, &dir, name)?)
         }
         FileStep::Commit => Ok(rustix::fs::renameat(&dir, staged, &dir, name)?),
         FileStep::Discard => remove_if_there(&dir, staged),
     }
+}
+
+/// Writes a file that nobody reads yet. It need not reach the disk: after a power failure the
+/// instance is started anew, with files written anew.
+fn stage(
+    dir: &OwnedFd,
+    name: &str,
+    contents: &[u8],
+    mode: u32,
+    (uid, gid): (u32, u32),
+) -> io::Result<()> {
+    remove_if_there(dir, name)?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+    let mode = Mode::from_raw_mode(mode);
+    let fd = rustix::fs::openat(dir, name, flags | OFlags::CLOEXEC, mode)?;
+    let mut file = File::from(fd);
+    file.write_all(contents)?;
+    rustix::fs::fchmod(&file, mode)?;
+    Ok(rustix::fs::fchown(
+        &file,
+        Some(Uid::from_raw(uid)),
+        Some(Gid::from_raw(gid)),
+    )?)
 }
 
 fn remove_if_there(dir: &OwnedFd, name: &str) -> io::Result<()> {

@@ -58,6 +58,8 @@ pub use worker::main as worker_main;
 
 /// How long a worker may take to start a container.
 const START_DEADLINE: Duration = Duration::from_secs(60);
+/// How long the answer of a worker that has ended may still be on its way.
+const ANSWER_DEADLINE: Duration = Duration::from_millis(200);
 /// How long a file change inside may take.
 const FILE_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a killed container's monitor may take to write its record.
@@ -87,9 +89,6 @@ impl Native {
         for dir in [root.to_owned(), paths.environments(), root.join("volumes")] {
             ensure_passable(&dir).map_err(Error::io(format!("make `{dir}`")))?;
         }
-        layout
-            .prepare_yard(&paths.yard_cgroup())
-            .map_err(Error::io("make the yard's cgroup"))?;
         Ok(Self {
             paths,
             layout,
@@ -270,13 +269,17 @@ impl Native {
             .ok_or_else(|| refused("no answer".to_owned()))?;
         let mut line = String::new();
         let mut reader = BufReader::new(stdout);
-        let read = tokio::time::timeout(START_DEADLINE, reader.read_line(&mut line)).await;
+        // Children of a worker that was killed keep its standard output open and wait for it for
+        // ever: its own end counts.
+        let read = tokio::select! {
+            read = tokio::time::timeout(START_DEADLINE, reader.read_line(&mut line)) => read,
+            _ = child.wait() => {
+                tokio::time::timeout(ANSWER_DEADLINE, reader.read_line(&mut line)).await
+            }
+        };
         let answer = match read {
-            Err(_) => Err(refused(format!(
-                "no answer within {} s",
-                START_DEADLINE.as_secs()
-            ))),
-            Ok(Err(err)) => Err(refused(format!("no answer: {err}"))),
+            Err(_) => Err(refused("the worker did not answer".to_owned())),
+            Ok(Err(err)) => Err(refused(format!("the worker did not answer: {err}"))),
             Ok(Ok(_)) => match serde_json::from_str(&line) {
                 Ok(Answer::Started { pid }) => return Ok(Started { pid }),
                 Ok(Answer::Refused { reason }) => Err(refused(reason)),
@@ -503,6 +506,15 @@ impl Engine for Native {
         })
     }
 
+    async fn place_file(&self, id: &InstanceId, file: &FileWrite) -> Result<(), Error> {
+        let step = FileStep::Place {
+            mode: file.mode,
+            uid: file.uid,
+            gid: file.gid,
+        };
+        self.change_file(id, &file.dest, step, &file.contents).await
+    }
+
     async fn commit_file(&self, id: &InstanceId, staged: &Staged) -> Result<(), Error> {
         self.change_file(id, &staged.dest, FileStep::Commit, &[])
             .await
@@ -544,6 +556,9 @@ impl Native {
         let pin = self.paths.network_namespace(key);
         let link = self.paths.host_link(key);
         let former = self.facts(key);
+        self.layout
+            .prepare_yard(&self.paths.yard_cgroup())
+            .map_err(failed("make the yard's cgroup"))?;
         ensure_passable(&dir).map_err(failed("make its directory"))?;
         ensure_passable(&self.paths.instances(key)).map_err(failed("make its directory"))?;
         let plot = plot::claim(&dir, former.as_ref().map(|facts| facts.uid_base))

@@ -212,7 +212,7 @@ fn run(
         .adopt_container(cgroup, pid)
         .map_err(context("enter the container's cgroup"))?;
     layout
-        .verify(cgroup, &request.spec.limits)
+        .verify(cgroup, &request.spec.limits, pid)
         .map_err(io::Error::other)?;
     container.start().map_err(|err| whole(&err))?;
     launch.wait_for_exec()?;

@@ -21,6 +21,11 @@ pub(super) fn ports(d: &mut Decoder<'_>, reading: &mut Reading<'_>, node: &Node)
             Kind::Scalar { .. } | Kind::Sequence(_) => short_port(d, item),
         };
         for port in ports {
+            if port.transport == Transport::Udp {
+                d.unsupported("publishing a UDP port", &item.place);
+            } else if port.published.is_none() {
+                d.unsupported("a published port without a number for the host", &item.place);
+            }
             let spot = Spot::Port(reading.name.clone(), reading.service.ports.len());
             d.places.insert(spot, item.place.clone());
             reading.service.ports.push(port);

@@ -19,7 +19,7 @@ services:
     entrypoint: [/init]
     environment: {PLAIN: 1.50, EMPTY: , HOME: , QUOTED: "x$$y", FLAG: true}
     env_file: [a.env, {path: missing.env, required: false}]
-    ports: ["127.0.0.1:8080:80", {target: 443, published: "8443", protocol: udp}]
+    ports: ["127.0.0.1:8080:80", {target: 443, published: "8443", protocol: tcp}]
     expose: [9000]
     depends_on: {db: {condition: service_healthy, restart: true}}
     links: ["cache:store"]

@@ -14,7 +14,7 @@ services:
     iamge: nginx
     privileged: true
     replicas: 2
-    ports: [http, 80]
+    ports: [http, '8:80']
     restart: allways
     mem_limit: lots
     healthcheck: {test: [CMD], intervall: 3s}
@@ -124,7 +124,7 @@ services:
 fn what_collides_is_shown_twice() {
     let text = "
 services:
-  a: {image: i, ports: ['80:1', '127.0.0.1:81:1', '82:1/udp', '83:1']}
+  a: {image: i, ports: ['80:1', '127.0.0.1:81:1', '85:1', '83:1']}
   b: {image: i, ports: ['80:1', '0.0.0.0:81:1', '82:1', '84:1'], mem_limit: 1m, deploy: {resources: {limits: {memory: 2m}}}}
   mail: {image: i, x-brickyard: {templates: [{src: t, dest: /t}, {src: t, dest: //t}]}}
 x-brickyard: {config: {a/b: 1, a: {b: 2}, brickyard: {x: 1}}, external: {mail: {smtp: host}}}

@@ -11,7 +11,7 @@ services:
     image: ${I:-a}
     build: {context: ., args: {A: b}}
     command: a 'b c'
-    ports: ['127.0.0.1:80-81:80-81', {target: 1}]
+    ports: ['127.0.0.1:80-81:80-81', {target: 1, published: 99}]
     depends_on: {db: {condition: service_healthy}}
     healthcheck: {test: [CMD, x], interval: 1s}
     volumes: ['d:/d:ro', {type: tmpfs, target: /t, tmpfs: {size: 1m}}]
