@@ -44,6 +44,17 @@ impl<'a> Project<'a> {
         }
     }
 
+    /// Replaces a part of a file's text.
+    ///
+    /// # Panics
+    /// When the file does not have that part.
+    #[track_caller]
+    pub fn edit(&self, path: &str, from: &str, to: &str) {
+        let text = std::fs::read_to_string(self.directory.join(path)).expect("it was written");
+        assert!(text.contains(from), "no `{from}` in {text}");
+        self.write(path, &text.replace(from, to));
+    }
+
     /// Runs `brickyard -f compose.yaml ARGUMENTS`.
     #[track_caller]
     pub fn run(&self, arguments: &[&str]) -> Output {

@@ -112,8 +112,7 @@ fn the_page_follows_a_database_that_is_replaced() {
     let generation = project.instance("db/1")["generation"].clone();
     every_page_says(port, &format!("The database is at {old}"));
 
-    let model = std::fs::read_to_string(project.directory().join("compose.yaml")).unwrap();
-    project.write("compose.yaml", &model.replace("the force", "the dark side"));
+    project.edit("compose.yaml", "the force", "the dark side");
     project.up();
     let new = address(&project);
     assert_ne!(old, new);

@@ -164,8 +164,7 @@ fn live(project: &Project<'_>) {
     let _ = project.run(&["stop", "web/3"]).ok();
     let _ = project.run(&["rm", "web"]).ok();
     let _ = project.run(&["scale", "web=1"]).ok();
-    let model = std::fs::read_to_string(project.directory().join("compose.yaml")).unwrap();
-    project.write("compose.yaml", &model.replace("64m", "65m"));
+    project.edit("compose.yaml", "64m", "65m");
     project.up();
 }
 
@@ -191,11 +190,7 @@ fn down_leaves_the_machine_as_it_was() {
     // What runs once and what fails to start leaves nothing either.
     let _ = project.run(&["run", "--rm", "box", "echo", "once"]).ok();
     assert_same(&aside, &yard, &before);
-    let model = std::fs::read_to_string(project.directory().join("compose.yaml")).unwrap();
-    project.write(
-        "compose.yaml",
-        &model.replace("httpd, -f", "no-such-program, -f"),
-    );
+    project.edit("compose.yaml", "httpd, -f", "no-such-program, -f");
     let _ = project.run(&["up", "-d"]).fails_with(1);
     let _ = project.run(&["down", "-v"]).ok();
     assert_same(&aside, &yard, &before);

@@ -353,12 +353,14 @@ fn question(name: &str) -> Vec<u8> {
 
 /// Addresses that a name has, asked of the environment's server; its response code if not 0.
 fn resolve(server: Ipv4Addr, name: &str) -> Result<Vec<Ipv4Addr>, u8> {
-    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    let socket = UdpSocket::bind("0.0.0.0:0").expect("some port is free");
     socket
         .set_read_timeout(Some(Duration::from_secs(5)))
-        .unwrap();
+        .expect("the deadline can be set");
     let asked = question(name);
-    socket.send_to(&asked, (server, 53)).unwrap();
+    socket
+        .send_to(&asked, (server, 53))
+        .expect("the server can be reached");
     let mut bytes = [0; 512];
     let (length, _) = socket.recv_from(&mut bytes).expect("the server answers");
     let answer = &bytes[..length];

@@ -298,8 +298,7 @@ fn plan_and_config_change_nothing() {
     let yard = yard_with_box();
     let project = sleeper(&yard, "");
     let before = project.field("pid");
-    let model = std::fs::read_to_string(project.directory().join("compose.yaml")).unwrap();
-    project.write("compose.yaml", &model.replace("'1000'", "'2000'"));
+    project.edit("compose.yaml", "'1000'", "'2000'");
     let plan = project.run(&["plan"]).ok();
     assert!(plan.stdout.contains("app/1"), "{}", plan.stdout);
     let config = project.run(&["config"]).ok();
