@@ -29,12 +29,6 @@ fn main() -> anyhow::Result<()> {
                 vec![(1, libc::CLONE_NEWUSER as u64)],
             )])?;
         }
-        "no-new-privileges" => {
-            lie(vec![(
-                libc::SYS_prctl,
-                vec![(0, libc::PR_SET_NO_NEW_PRIVS as u64)],
-            )])?;
-        }
         "limits" => {
             brickyard_sys::namespace::private_mounts()?;
             for hierarchy in ["pids", "memory"] {

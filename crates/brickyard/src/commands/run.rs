@@ -4,10 +4,10 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use brickyard_core::spec::{InstanceSpec, Limits, PIDS_MAX_DEFAULT, Stop};
-use brickyard_core::{Address, Generation, ServiceName, Slot};
+use brickyard_core::{Generation, ServiceName, Slot};
 use brickyard_engine::native::Native;
 use brickyard_engine::native::log::parse_line;
-use brickyard_engine::{Engine, EnvironmentFacts, EnvironmentKey, InstanceId, StartRequest};
+use brickyard_engine::{Engine, EnvironmentFacts, EnvironmentKey, Error, InstanceId, StartRequest};
 use brickyard_image::Image;
 use clap::Args;
 
@@ -185,7 +185,6 @@ fn what(
         system: system.name.clone(),
         environment: context.environment_name()?,
     };
-    let _ = Address::environment(&key.system, &key.environment);
     Ok((image, spec, Some(key)))
 }
 
@@ -229,7 +228,25 @@ fn plain_spec(image: &Image, args: &RunArgs) -> InstanceSpec {
 /// Starts it, passes its output on, and returns its exit code.
 async fn to_the_end(engine: &Native, request: &StartRequest) -> Result<i32, CommandError> {
     let id = &request.id;
-    engine.start(request).await?;
+    if let Err(err) = engine.start(request).await {
+        return Err(match &err {
+            Error::Refused { reason, .. } if reason.ends_with("was not found in the image") => {
+                CommandError::Plain {
+                    code: 127,
+                    message: reason.clone(),
+                    hints: Vec::new(),
+                }
+            }
+            Error::Refused { reason, .. } if reason.contains("could not be run:") => {
+                CommandError::Plain {
+                    code: 126,
+                    message: reason.clone(),
+                    hints: Vec::new(),
+                }
+            }
+            _ => err.into(),
+        });
+    }
     let mut reader = logs::Reader::new(Vec::new(), None);
     let wait = engine.wait(id);
     tokio::pin!(wait);

@@ -7,7 +7,7 @@ use brickyard_core::VolumeName;
 use brickyard_core::spec::{Mount, MountKind};
 use brickyard_engine::native::CODE_UNKNOWN;
 use brickyard_engine::native::log::parse_line;
-use brickyard_engine::{Engine, ExecRequest, FileWrite, InstanceId, KnownState};
+use brickyard_engine::{Engine, ExecRequest, FileWrite, InstanceId};
 
 use crate::support::Bench;
 
@@ -279,13 +279,12 @@ async fn a_start_killed_at_any_moment_leaves_nothing() {
             let _ = brickyard_sys::process::kill(pid.parse().unwrap(), 9);
         }
         let _ = started.await.unwrap();
+        bench.engine.remove(&request.id).await.unwrap();
         let known = bench.engine.list().await.unwrap();
-        if let Some(known) = known.iter().find(|known| known.id == request.id) {
-            if let KnownState::Running { .. } = known.state {
-                bench.engine.wait(&request.id).await.unwrap();
-            }
-            bench.engine.remove(&request.id).await.unwrap();
-        }
+        assert!(
+            !known.iter().any(|known| known.id == request.id),
+            "{known:?}"
+        );
         assert!(!bench.cgroup(&request.id).exists());
     }
     bench.end().await;

@@ -11,8 +11,7 @@ use crate::support::{binary, make_layer};
 const CASES: &[(&str, &str)] = &[
     ("seccomp", "system call filter could not be applied"),
     ("user-namespace", "user namespace could not be applied"),
-    ("no-new-privileges", "could not be applied"),
-    ("limits", "limit could not be applied"),
+    ("limits", "cgroup"),
 ];
 
 #[test]
