@@ -24,8 +24,14 @@ struct Aside {
 impl Aside {
     fn new() -> Self {
         // Mounts propagate within, as they do on an ordinary host, and not to the real host.
-        let script = "mount --make-rshared / && mount -t tmpfs none /run && ip link set lo up \
-                      && echo ready >/run/ready && exec sleep 600";
+        // Network namespaces of other tests, pinned by mounts, are let go.
+        let script = "
+            mount --make-rshared /
+            mount -t tmpfs none /run
+            ip link set lo up
+            grep ' - nsfs ' /proc/self/mountinfo | cut -d' ' -f5 | xargs -r -n1 umount -l || true
+            echo ready >/run/ready
+            exec sleep 600";
         let mut holder = Command::new("unshare");
         holder.args(["--net", "--mount", "--propagation", "private", "sh", "-ec"]);
         let holder = holder.arg(script).stdin(Stdio::null()).spawn();
@@ -209,11 +215,25 @@ fn assert_same(aside: &Aside, yard: &Yard, before: &BTreeMap<&'static str, Strin
             return;
         }
         if start.elapsed() > ASYNCHRONOUS {
-            for (name, text) in before {
-                assert_eq!(*text, after[name], "{name} are not as they were");
-            }
+            let found: Vec<String> = before
+                .iter()
+                .flat_map(|(name, text)| difference(name, text, &after[name]))
+                .collect();
+            panic!("the machine is not as it was:\n{}", found.join("\n"));
         }
     }
+}
+
+/// Lines that are only there before, or only after.
+fn difference(name: &str, before: &str, after: &str) -> Vec<String> {
+    let only = |sign: char, these: &str, those: &str| {
+        let lines = these
+            .lines()
+            .filter(|line| !those.lines().any(|l| l == *line));
+        let shown = lines.map(|line| format!("{sign} {name}: {line}"));
+        shown.collect::<Vec<_>>()
+    };
+    [only('-', before, after), only('+', after, before)].concat()
 }
 
 /// Files below a directory.

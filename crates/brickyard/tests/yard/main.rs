@@ -4,6 +4,7 @@
 
 mod agent;
 mod bad_input;
+mod chaos;
 mod father;
 mod leftovers;
 mod living;
