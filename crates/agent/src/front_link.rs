@@ -85,44 +85,26 @@ impl FrontLink {
     pub(crate) fn listeners_of_others(&self, key: &EnvironmentKey) -> Vec<Listener> {
         let parts = self.parts();
         let others = parts.1.iter().filter(|(other, _)| *other != key);
-        others
-            .flat_map(|(_, part)| part.listeners.clone())
-            .collect()
+        others.flat_map(|(_, part)| part.listeners.clone()).collect()
     }
 
     /// Listeners of an environment that are in force.
     pub(crate) fn listeners_of(&self, key: &EnvironmentKey) -> Vec<Listener> {
-        self.parts()
-            .1
-            .get(key)
-            .map(|part| part.listeners.clone())
-            .unwrap_or_default()
+        self.parts().1.get(key).map(|part| part.listeners.clone()).unwrap_or_default()
     }
 
     /// What the front could not do for an owner below `address`.
     pub(crate) fn problems_of(&self, address: &str) -> Vec<Problem> {
         let problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
-        problems
-            .iter()
-            .filter(|problem| problem.owner.starts_with(address))
-            .cloned()
-            .collect()
+        problems.iter().filter(|problem| problem.owner.starts_with(address)).cloned().collect()
     }
 
     fn snapshot(&self) -> Snapshot {
         let parts = self.parts();
         Snapshot {
             version: parts.0,
-            listeners: parts
-                .1
-                .values()
-                .flat_map(|part| part.listeners.clone())
-                .collect(),
-            zones: parts
-                .1
-                .values()
-                .filter_map(|part| part.zone.clone())
-                .collect(),
+            listeners: parts.1.values().flat_map(|part| part.listeners.clone()).collect(),
+            zones: parts.1.values().filter_map(|part| part.zone.clone()).collect(),
         }
     }
 
@@ -187,10 +169,7 @@ impl FrontLink {
     fn start(&self) {
         let mut command = std::process::Command::new(&self.binary);
         command.arg("__front").arg(&self.root);
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         brickyard_sys::command::new_session(&mut command);
         // The runtime reaps it when it ends before the agent.
         if let Err(err) = tokio::process::Command::from(command).spawn() {

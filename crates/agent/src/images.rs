@@ -21,10 +21,7 @@ pub(crate) struct Known {
 pub(crate) fn lookup(store: &Store, digest: &Digest) -> Result<Known, String> {
     let image = store.get_by_digest(digest).map_err(|err| err.to_string())?;
     let image = image.ok_or_else(|| format!("image {digest} is not in the content store"))?;
-    Ok(Known {
-        config: config_of(&image),
-        layers: image.layers,
-    })
+    Ok(Known { config: config_of(&image), layers: image.layers })
 }
 
 fn config_of(image: &Image) -> ImageConfig {
@@ -60,10 +57,7 @@ fn probe_of(check: &Healthcheck) -> Option<Probe> {
         kind: ProbeKind::Exec { argv },
         interval_ms: millis(check.interval, 30_000),
         timeout_ms: millis(check.timeout, 30_000),
-        retries: u32::try_from(check.retries)
-            .ok()
-            .filter(|count| *count > 0)
-            .unwrap_or(3),
+        retries: u32::try_from(check.retries).ok().filter(|count| *count > 0).unwrap_or(3),
         start_period_ms: millis(check.start_period, 0),
         start_interval_ms: millis(check.start_interval, 5_000),
     })

@@ -23,19 +23,11 @@ pub(crate) struct Draft {
 
 impl Draft {
     pub(crate) fn new(kind: EventKind, address: Address) -> Self {
-        Self {
-            kind,
-            address: Some(address),
-            details: BTreeMap::new(),
-        }
+        Self { kind, address: Some(address), details: BTreeMap::new() }
     }
 
     pub(crate) fn yard(kind: EventKind) -> Self {
-        Self {
-            kind,
-            address: None,
-            details: BTreeMap::new(),
-        }
+        Self { kind, address: None, details: BTreeMap::new() }
     }
 
     pub(crate) fn with(mut self, name: &str, value: impl ToString) -> Self {
@@ -62,11 +54,7 @@ impl Journal {
             .entries
             .last()
             .and_then(|entry| entry.key.strip_prefix(keys::JOURNAL)?.parse::<u64>().ok());
-        Ok(Self {
-            store,
-            clock,
-            next: Mutex::new(last.map_or(1, |cursor| cursor + 1)),
-        })
+        Ok(Self { store, clock, next: Mutex::new(last.map_or(1, |cursor| cursor + 1)) })
     }
 
     /// Writes one event by itself.

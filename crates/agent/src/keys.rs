@@ -33,13 +33,7 @@ pub(crate) fn records(key: &EnvironmentKey) -> String {
 
 /// A generation's record.
 pub(crate) fn record(key: &EnvironmentKey, place: &Place, generation: Generation) -> String {
-    format!(
-        "{}{}/{:06}/{:012}",
-        records(key),
-        place.service,
-        place.slot.0,
-        generation.0
-    )
+    format!("{}{}/{:06}/{:012}", records(key), place.service, place.slot.0, generation.0)
 }
 
 /// Beginning of an environment's configuration; the rest of a key is the configuration key.
@@ -67,8 +61,5 @@ pub(crate) fn environment_of(key: &str) -> Option<EnvironmentKey> {
     let mut parts = key.strip_prefix(ENVIRONMENTS)?.split('/');
     let system = parts.next()?.parse().ok()?;
     let environment = parts.next()?.parse().ok()?;
-    Some(EnvironmentKey {
-        system,
-        environment,
-    })
+    Some(EnvironmentKey { system, environment })
 }

@@ -104,16 +104,10 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), E
     let server = Server::new(Arc::clone(&yard), config.until_empty);
     take_up(&yard, &server).await?;
     let front = Arc::clone(&yard);
-    yard.tasks.spawn(
-        "front",
-        OnCancel::Drop,
-        async move { front.front.run().await },
-    );
+    yard.tasks.spawn("front", OnCancel::Drop, async move { front.front.run().await });
     let socket = config.root.join(brickyard_api::SOCKET);
-    let serving = server.serve(&socket).await.map_err(|err| Error::Socket {
-        socket: socket.clone(),
-        err,
-    })?;
+    let serving =
+        server.serve(&socket).await.map_err(|err| Error::Socket { socket: socket.clone(), err })?;
     tokio::select! {
         () = stop => {}
         () = serving => {}
@@ -148,17 +142,11 @@ async fn take_up(yard: &Arc<Yard>, server: &Server) -> Result<(), Error> {
                 yard.engine.remove(&known.id).await.map_err(Error::Engine)?;
             }
         }
-        yard.engine
-            .close_environment(&key)
-            .await
-            .map_err(Error::Engine)?;
+        yard.engine.close_environment(&key).await.map_err(Error::Engine)?;
     }
     for key in stored {
         let opened = server.open(&key).await;
-        opened.map_err(|text| Error::Environment {
-            key: key.clone(),
-            text,
-        })?;
+        opened.map_err(|text| Error::Environment { key: key.clone(), text })?;
     }
     Ok(())
 }

@@ -24,37 +24,26 @@ pub(crate) fn check(listen: SocketAddr) -> Result<(), String> {
 
 /// Pid and name of the process that listens on a TCP port of this network namespace.
 fn owner(port: u16) -> Option<(u32, String)> {
-    let inode = ["/proc/net/tcp", "/proc/net/tcp6"]
-        .iter()
-        .find_map(|table| {
-            let text = fs::read_to_string(table).ok()?;
-            text.lines().skip(1).find_map(|line| {
-                let fields: Vec<&str> = line.split_whitespace().collect();
-                let local = fields.get(1)?.rsplit_once(':')?.1;
-                // State 0A is LISTEN.
-                let listens = fields.get(3) == Some(&"0A");
-                let same = u16::from_str_radix(local, 16).ok()? == port;
-                (listens && same)
-                    .then(|| fields.get(9).map(ToString::to_string))
-                    .flatten()
-            })
-        })?;
-    let wanted = format!("socket:[{inode}]");
-    fs::read_dir("/proc")
-        .ok()?
-        .filter_map(Result::ok)
-        .find_map(|entry| {
-            let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
-            let mut fds = fs::read_dir(entry.path().join("fd"))
-                .ok()?
-                .filter_map(Result::ok);
-            fds.any(|fd| {
-                fs::read_link(fd.path()).is_ok_and(|to| to.as_os_str() == wanted.as_str())
-            })
-            .then_some(())?;
-            let name = fs::read_to_string(entry.path().join("comm")).ok()?;
-            Some((pid, name.trim().to_owned()))
+    let inode = ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| {
+        let text = fs::read_to_string(table).ok()?;
+        text.lines().skip(1).find_map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let local = fields.get(1)?.rsplit_once(':')?.1;
+            // State 0A is LISTEN.
+            let listens = fields.get(3) == Some(&"0A");
+            let same = u16::from_str_radix(local, 16).ok()? == port;
+            (listens && same).then(|| fields.get(9).map(ToString::to_string)).flatten()
         })
+    })?;
+    let wanted = format!("socket:[{inode}]");
+    fs::read_dir("/proc").ok()?.filter_map(Result::ok).find_map(|entry| {
+        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+        let mut fds = fs::read_dir(entry.path().join("fd")).ok()?.filter_map(Result::ok);
+        fds.any(|fd| fs::read_link(fd.path()).is_ok_and(|to| to.as_os_str() == wanted.as_str()))
+            .then_some(())?;
+        let name = fs::read_to_string(entry.path().join("comm")).ok()?;
+        Some((pid, name.trim().to_owned()))
+    })
 }
 
 #[cfg(test)]

@@ -53,26 +53,18 @@ pub(crate) async fn watch(
             };
             pause = pause.min(Duration::from_millis(interval_ms.max(10)));
         }
-        let failed = subject
-            .probes
-            .iter()
-            .zip(&failures)
-            .any(|(p, f)| *f >= p.retries.max(1));
+        let failed = subject.probes.iter().zip(&failures).any(|(p, f)| *f >= p.retries.max(1));
         let health = match failed {
             true => Some(Health::Unhealthy),
-            false if passed.iter().all(|passed| *passed) => failures
-                .iter()
-                .all(|count| *count == 0)
-                .then_some(Health::Healthy),
+            false if passed.iter().all(|passed| *passed) => {
+                failures.iter().all(|count| *count == 0).then_some(Health::Healthy)
+            }
             false => None,
         };
         if health.is_some() && health != told {
             told = health;
             let health = health.unwrap_or(Health::Starting);
-            let message = Message::Health {
-                id: subject.id.clone(),
-                health,
-            };
+            let message = Message::Health { id: subject.id.clone(), health };
             if reports.send(message).await.is_err() {
                 return;
             }
@@ -90,15 +82,10 @@ async fn run(engine: &Arc<dyn Engine>, subject: &Subject, probe: &Probe) -> bool
         match &probe.kind {
             ProbeKind::Exec { argv } => {
                 let request = ExecRequest::of(argv);
-                engine
-                    .exec(&subject.id, &request)
-                    .await
-                    .is_ok_and(|output| output.code == 0)
+                engine.exec(&subject.id, &request).await.is_ok_and(|output| output.code == 0)
             }
             ProbeKind::Tcp { port } => {
-                TcpStream::connect(SocketAddr::from((subject.address, *port)))
-                    .await
-                    .is_ok()
+                TcpStream::connect(SocketAddr::from((subject.address, *port))).await.is_ok()
             }
             ProbeKind::Http { port, path } => {
                 http_status(SocketAddr::from((subject.address, *port)), path)
@@ -128,9 +115,5 @@ async fn http_status(at: SocketAddr, path: &str) -> Option<u16> {
     }
     let line = answer.split(|byte| *byte == b'\n').next()?;
     let line = std::str::from_utf8(line).ok()?;
-    line.strip_prefix("HTTP/")?
-        .split_whitespace()
-        .nth(1)?
-        .parse()
-        .ok()
+    line.strip_prefix("HTTP/")?.split_whitespace().nth(1)?.parse().ok()
 }

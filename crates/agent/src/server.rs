@@ -69,9 +69,7 @@ impl Server {
 
     async fn existing(&self, key: &EnvironmentKey) -> Option<Handle> {
         let all = self.environments.lock().await;
-        all.get(key)
-            .filter(|handle| !handle.messages.is_closed())
-            .cloned()
+        all.get(key).filter(|handle| !handle.messages.is_closed()).cloned()
     }
 
     async fn handles(&self) -> Vec<Handle> {
@@ -88,11 +86,8 @@ impl Server {
                 () = self.changed.notified(), if self.until_empty => {}
             }
             tokio::time::sleep(LINGER).await;
-            let wanted = self
-                .handles()
-                .await
-                .iter()
-                .any(|handle| handle.status.borrow().view.is_some());
+            let wanted =
+                self.handles().await.iter().any(|handle| handle.status.borrow().view.is_some());
             if !wanted {
                 return;
             }
@@ -170,26 +165,14 @@ async fn stop(State(server): State<Server>) -> Json<bool> {
 
 async fn list(State(server): State<Server>) -> Json<Vec<EnvironmentView>> {
     let handles = server.handles().await;
-    Json(
-        handles
-            .iter()
-            .filter_map(|handle| handle.status.borrow().view.clone())
-            .collect(),
-    )
+    Json(handles.iter().filter_map(|handle| handle.status.borrow().view.clone()).collect())
 }
 
 /// Digests of images that releases need.
 async fn pinned(State(server): State<Server>) -> Json<Vec<String>> {
     let mut digests = Vec::new();
     for handle in server.handles().await {
-        digests.extend(
-            handle
-                .status
-                .borrow()
-                .images
-                .iter()
-                .map(ToString::to_string),
-        );
+        digests.extend(handle.status.borrow().images.iter().map(ToString::to_string));
     }
     Json(digests)
 }
@@ -198,19 +181,12 @@ async fn status_of(server: &Server, key: Key) -> Result<Status, Refusal> {
     let key = parse_key(key)?;
     let handle = server.existing(&key).await.ok_or_else(|| not_found(&key))?;
     let status = handle.status.borrow().clone();
-    if status.view.is_none() {
-        Err(not_found(&key))
-    } else {
-        Ok(status)
-    }
+    if status.view.is_none() { Err(not_found(&key)) } else { Ok(status) }
 }
 
 async fn show(State(server): State<Server>, key: Key) -> Result<Json<EnvironmentView>, Refusal> {
     let status = status_of(&server, key).await?;
-    status
-        .view
-        .map(Json)
-        .ok_or_else(|| internal("the environment has just gone"))
+    status.view.map(Json).ok_or_else(|| internal("the environment has just gone"))
 }
 
 async fn data(State(server): State<Server>, key: Key) -> Result<Json<DataView>, Refusal> {
@@ -225,10 +201,7 @@ async fn plan(
     let key = parse_key(key)?;
     let handle = server.open(&key).await.map_err(internal)?;
     let (answer, answered) = oneshot::channel();
-    let message = Message::Plan {
-        release: Box::new(request.release),
-        answer,
-    };
+    let message = Message::Plan { release: Box::new(request.release), answer };
     let gone = || internal("the environment's task has ended");
     handle.messages.send(message).await.map_err(|_| gone())?;
     let made = answered.await.map_err(|_| gone())?;
@@ -236,11 +209,8 @@ async fn plan(
     match made {
         Ok(view) => Ok(Json(view).into_response()),
         Err(failure) => {
-            let texts: Vec<String> = failure
-                .reasons
-                .into_iter()
-                .map(|reason| reason.text)
-                .collect();
+            let texts: Vec<String> =
+                failure.reasons.into_iter().map(|reason| reason.text).collect();
             Err(Refusal(StatusCode::UNPROCESSABLE_ENTITY, texts.join("\n")))
         }
     }
@@ -257,10 +227,7 @@ async fn command(State(server): State<Server>, key: Key, body: Bytes) -> Result<
     tasks.spawn(format!("command for {key}"), OnCancel::Drop, async move {
         let last = match follow(&server, &key, command, &lines).await {
             Ok(progress) => progress,
-            Err(failure) => Progress::Failed {
-                kind: failure.kind,
-                reasons: failure.reasons,
-            },
+            Err(failure) => Progress::Failed { kind: failure.kind, reasons: failure.reasons },
         };
         let _ = send(&lines, &last).await;
         server.changed.notify_one();
@@ -285,23 +252,25 @@ async fn follow(
     lines: &mpsc::Sender<Result<Bytes, std::io::Error>>,
 ) -> Result<Progress, Failure> {
     let failed = |text: &str| Failure::of(FailureKind::Internal, key, text);
-    let handle = server.open(key).await.map_err(|text| failed(&text))?;
-    let (answer, answered) = oneshot::channel();
+    let gone = || failed("the environment's task has ended");
     // A change of data is done when what follows from it is done: what was not well before it
     // need not get well.
     let is_data = matches!(command, Command::Config { .. } | Command::Register { .. });
-    let before = handle.status.borrow().failed.clone();
-    let message = Message::Command { command, answer };
-    let gone = || failed("the environment's task has ended");
-    handle.messages.send(message).await.map_err(|_| gone())?;
-    let accepted = answered.await.map_err(|_| gone())??;
-    let _ = send(
-        lines,
-        &Progress::Accepted {
-            revision: accepted.revision,
-        },
-    )
-    .await;
+    let mut tries = 0;
+    let (handle, before, accepted) = loop {
+        let handle = server.open(key).await.map_err(|text| failed(&text))?;
+        let before = handle.status.borrow().failed.clone();
+        let (answer, answered) = oneshot::channel();
+        let message = Message::Command { command: command.clone(), answer };
+        let sent = handle.messages.send(message).await.is_ok();
+        match answered.await {
+            Ok(answer) if sent => break (handle, before, answer?),
+            // The task was just ending, as after `down`: what was not answered was not written.
+            _ if tries < 3 => tries += 1,
+            _ => return Err(gone()),
+        }
+    };
+    let _ = send(lines, &Progress::Accepted { revision: accepted.revision }).await;
     let mut status = handle.status.clone();
     let mut told = Vec::new();
     loop {
@@ -317,19 +286,10 @@ async fn follow(
                 return Ok(Progress::Done { instances });
             }
             if !failed.is_empty() {
-                return Err(Failure {
-                    kind: FailureKind::Unhealthy,
-                    reasons: failed,
-                });
+                return Err(Failure { kind: FailureKind::Unhealthy, reasons: failed });
             }
             if instances != told {
-                let _ = send(
-                    lines,
-                    &Progress::State {
-                        instances: instances.clone(),
-                    },
-                )
-                .await;
+                let _ = send(lines, &Progress::State { instances: instances.clone() }).await;
                 told = instances;
             }
         }
@@ -357,30 +317,19 @@ async fn events(
     State(server): State<Server>,
     Query(query): Query<EventQuery>,
 ) -> Result<Response, Refusal> {
-    let (snapshot, watch) = server
-        .yard
-        .store
-        .watch(keys::JOURNAL)
-        .await
-        .map_err(internal)?;
+    let (snapshot, watch) = server.yard.store.watch(keys::JOURNAL).await.map_err(internal)?;
     let (lines, stream) = mpsc::channel(STREAM_LENGTH);
-    server
-        .yard
-        .tasks
-        .clone()
-        .spawn("events", OnCancel::Drop, async move {
-            for entry in &snapshot.entries {
-                if tell_event(&lines, &entry.value, query.after).await.is_err() {
-                    return;
-                }
+    server.yard.tasks.clone().spawn("events", OnCancel::Drop, async move {
+        for entry in &snapshot.entries {
+            if tell_event(&lines, &entry.value, query.after).await.is_err() {
+                return;
             }
-            if query.follow {
-                follow_events(watch, &lines, query.after).await;
-            }
-        });
-    Ok(Response::new(Body::from_stream(ReceiverStream::new(
-        stream,
-    ))))
+        }
+        if query.follow {
+            follow_events(watch, &lines, query.after).await;
+        }
+    });
+    Ok(Response::new(Body::from_stream(ReceiverStream::new(stream))))
 }
 
 async fn follow_events(

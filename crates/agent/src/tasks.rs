@@ -53,18 +53,10 @@ impl Tasks {
     pub(crate) async fn shut_down(&self) -> Vec<String> {
         self.cancel.cancel();
         self.tracker.close();
-        if tokio::time::timeout(DRAIN_DEADLINE, self.tracker.wait())
-            .await
-            .is_ok()
-        {
+        if tokio::time::timeout(DRAIN_DEADLINE, self.tracker.wait()).await.is_ok() {
             return Vec::new();
         }
-        self.running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .keys()
-            .cloned()
-            .collect()
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 }
 
@@ -76,10 +68,7 @@ struct Running {
 
 impl Running {
     fn new(all: Arc<Mutex<BTreeMap<String, usize>>>, name: String) -> Self {
-        *all.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .entry(name.clone())
-            .or_default() += 1;
+        *all.lock().unwrap_or_else(PoisonError::into_inner).entry(name.clone()).or_default() += 1;
         Self { all, name }
     }
 }

@@ -47,9 +47,7 @@ impl Client {
     /// The client of the yard at `root`. Nothing is opened yet.
     #[must_use]
     pub fn new(root: &Utf8Path) -> Self {
-        Self {
-            socket: root.join(crate::SOCKET),
-        }
+        Self { socket: root.join(crate::SOCKET) }
     }
 
     /// Gets a value.
@@ -87,10 +85,7 @@ impl Client {
             None => (Method::GET, Bytes::new()),
         };
         let response = self.send(method, path, body).await?;
-        Ok(Lines {
-            body: response.into_body(),
-            buffer: Vec::new(),
-        })
+        Ok(Lines { body: response.into_body(), buffer: Vec::new() })
     }
 
     async fn send(
@@ -99,17 +94,12 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> Result<Response<Incoming>, ClientError> {
-        let stream =
-            UnixStream::connect(&self.socket)
-                .await
-                .map_err(|err| ClientError::NoAgent {
-                    socket: self.socket.clone(),
-                    err,
-                })?;
-        let broken = |err: hyper::Error| ClientError::Broken(err.to_string());
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        let stream = UnixStream::connect(&self.socket)
             .await
-            .map_err(broken)?;
+            .map_err(|err| ClientError::NoAgent { socket: self.socket.clone(), err })?;
+        let broken = |err: hyper::Error| ClientError::Broken(err.to_string());
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         // The connection ends with the response; nothing else is to be done for it.
         tokio::spawn(connection);
         let request = Request::builder()
@@ -126,17 +116,12 @@ impl Client {
         }
         let text = collect(response).await?;
         let message = String::from_utf8_lossy(&text).into_owned();
-        Err(ClientError::Refused {
-            status: status.as_u16(),
-            message,
-        })
+        Err(ClientError::Refused { status: status.as_u16(), message })
     }
 }
 
 fn encode(body: &impl Serialize) -> Result<Bytes, ClientError> {
-    serde_json::to_vec(body)
-        .map(Bytes::from)
-        .map_err(|err| ClientError::Broken(err.to_string()))
+    serde_json::to_vec(body).map(Bytes::from).map_err(|err| ClientError::Broken(err.to_string()))
 }
 
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ClientError> {
@@ -146,9 +131,7 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ClientError> {
 
 async fn collect(response: Response<Incoming>) -> Result<Bytes, ClientError> {
     let body = response.into_body().collect().await;
-    Ok(body
-        .map_err(|err| ClientError::Broken(err.to_string()))?
-        .to_bytes())
+    Ok(body.map_err(|err| ClientError::Broken(err.to_string()))?.to_bytes())
 }
 
 /// A stream of JSON objects, one a line.

@@ -24,10 +24,7 @@ fn main() -> anyhow::Result<()> {
             (libc::SYS_prctl, vec![(0, libc::PR_SET_SECCOMP as u64)]),
         ])?,
         "user-namespace" => {
-            lie(vec![(
-                libc::SYS_setns,
-                vec![(1, libc::CLONE_NEWUSER as u64)],
-            )])?;
+            lie(vec![(libc::SYS_setns, vec![(1, libc::CLONE_NEWUSER as u64)])])?;
         }
         "limits" => {
             brickyard_sys::namespace::private_mounts()?;

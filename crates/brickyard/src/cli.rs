@@ -105,14 +105,10 @@ pub(crate) fn main() -> i32 {
         .with_target(false);
     let _ = subscriber.try_init();
     let workers = 2;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers)
-        .enable_all()
-        .build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
     let done = match runtime {
-        Err(err) => Err(CommandError::machine(format!(
-            "cannot start threads: {err}"
-        ))),
+        Err(err) => Err(CommandError::machine(format!("cannot start threads: {err}"))),
         Ok(runtime) => {
             let environment: BTreeMap<String, String> = std::env::vars_os()
                 .filter_map(|(name, value)| {

@@ -30,10 +30,7 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn new(global: Global, environment: BTreeMap<String, String>) -> Self {
-        Self {
-            global,
-            environment,
-        }
+        Self { global, environment }
     }
 
     /// The yard's root, absolute.
@@ -59,10 +56,7 @@ impl Context {
     }
 
     pub(crate) fn environment_name(&self) -> Result<EnvironmentName, CommandError> {
-        self.global
-            .environment
-            .parse()
-            .map_err(|err| CommandError::usage(format!("{err}")))
+        self.global.environment.parse().map_err(|err| CommandError::usage(format!("{err}")))
     }
 
     /// The model file: as given, or the first with a usual name here or above.
@@ -95,10 +89,7 @@ impl Context {
         });
         match loaded.system {
             Some(system) => {
-                loaded
-                    .diagnostics
-                    .iter()
-                    .for_each(|found| ui.finding(found));
+                loaded.diagnostics.iter().for_each(|found| ui.finding(found));
                 Ok(system)
             }
             None => Err(CommandError::Findings(loaded.diagnostics)),
@@ -108,15 +99,9 @@ impl Context {
     /// The system that is meant: by name, by file, or because it is the only one that runs.
     pub(crate) async fn key(&self, ui: &Ui) -> Result<EnvironmentKey, CommandError> {
         let environment = self.environment_name()?;
-        let of = |system: SystemName| EnvironmentKey {
-            system,
-            environment: environment.clone(),
-        };
+        let of = |system: SystemName| EnvironmentKey { system, environment: environment.clone() };
         if let Some(name) = &self.global.project_name {
-            return name
-                .parse()
-                .map(of)
-                .map_err(|err| CommandError::usage(format!("{err}")));
+            return name.parse().map(of).map_err(|err| CommandError::usage(format!("{err}")));
         }
         let no_file = match self.model_file() {
             Ok(_) => return self.model(ui).map(|system| of(system.name)),
@@ -127,15 +112,11 @@ impl Context {
             Err(ClientError::NoAgent { .. }) => return Err(no_file),
             Err(err) => return Err(err.into()),
         };
-        let mut same = all
-            .iter()
-            .filter(|view| view.environment == environment.as_str());
+        let mut same = all.iter().filter(|view| view.environment == environment.as_str());
         match (same.next(), same.next()) {
-            (Some(only), None) => only
-                .system
-                .parse()
-                .map(of)
-                .map_err(|err| CommandError::machine(format!("{err}"))),
+            (Some(only), None) => {
+                only.system.parse().map(of).map_err(|err| CommandError::machine(format!("{err}")))
+            }
             _ => Err(no_file),
         }
     }
@@ -173,27 +154,17 @@ impl Context {
                 Ok(image) => {
                     digests.insert(name.clone(), image.digest);
                 }
-                Err(CommandError::Plain {
-                    code: 3,
-                    message,
-                    hints,
-                }) => {
+                Err(CommandError::Plain { code: 3, message, hints }) => {
                     missing.push((format!("service `{name}`: {message}"), hints));
                 }
                 Err(err) => return Err(err),
             }
         }
         if missing.is_empty() {
-            return Ok(Release {
-                system,
-                images: digests,
-            });
+            return Ok(Release { system, images: digests });
         }
-        let message = missing
-            .iter()
-            .map(|(text, _)| text.as_str())
-            .collect::<Vec<_>>()
-            .join("\nerror: ");
+        let message =
+            missing.iter().map(|(text, _)| text.as_str()).collect::<Vec<_>>().join("\nerror: ");
         let mut err = CommandError::usage(message);
         for hint in missing.into_iter().flat_map(|(_, hints)| hints) {
             err = err.hint(hint);
@@ -218,11 +189,7 @@ impl Context {
         let mut command = std::process::Command::new(binary()?);
         command.args(["--root", root.as_str(), "--engine", &self.global.engine]);
         command.args(["agent", "run", "--until-empty"]);
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .current_dir("/");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).current_dir("/");
         brickyard_sys::command::new_session(&mut command);
         let mut child = command.spawn()?;
         let start = std::time::Instant::now();
@@ -234,9 +201,7 @@ impl Context {
             if ended.is_some() || start.elapsed() > AGENT_DEADLINE {
                 let said = std::fs::read_to_string(&log_path).unwrap_or_default();
                 let said = said.trim().trim_start_matches("error: ").to_owned();
-                return Err(CommandError::machine(format!(
-                    "the agent did not start: {said}"
-                )));
+                return Err(CommandError::machine(format!("the agent did not start: {said}")));
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -251,11 +216,8 @@ pub(crate) fn binary() -> Result<Utf8PathBuf, CommandError> {
 }
 
 pub(crate) fn nothing_runs(key: &EnvironmentKey) -> CommandError {
-    CommandError::not_found(format!(
-        "nothing runs in /{}/{}",
-        key.system, key.environment
-    ))
-    .hint("`brickyard up -d` starts it")
+    CommandError::not_found(format!("nothing runs in /{}/{}", key.system, key.environment))
+        .hint("`brickyard up -d` starts it")
 }
 
 fn require_root() -> Result<(), CommandError> {
@@ -278,6 +240,5 @@ fn absolute(path: &Utf8Path) -> Result<Utf8PathBuf, CommandError> {
 /// A path as messages show it: relative when it lies below the current directory.
 fn shown_path(path: &Utf8Path) -> Utf8PathBuf {
     let here = absolute(Utf8Path::new(".")).unwrap_or_default();
-    path.strip_prefix(&here)
-        .map_or_else(|_| path.to_owned(), Utf8Path::to_owned)
+    path.strip_prefix(&here).map_or_else(|_| path.to_owned(), Utf8Path::to_owned)
 }

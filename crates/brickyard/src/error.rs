@@ -19,16 +19,9 @@ pub(crate) enum CommandError {
     /// Findings in what the user wrote.
     Findings(Diagnostics),
     /// The agent said no.
-    Failed {
-        kind: FailureKind,
-        reasons: Vec<Reason>,
-    },
+    Failed { kind: FailureKind, reasons: Vec<Reason> },
     /// One sentence, and what to do about it.
-    Plain {
-        code: i32,
-        message: String,
-        hints: Vec<String>,
-    },
+    Plain { code: i32, message: String, hints: Vec<String> },
     /// A command inside ended with this code; it has said why itself.
     Code(i32),
 }
@@ -47,11 +40,7 @@ impl CommandError {
     }
 
     fn plain(code: i32, message: impl Into<String>) -> Self {
-        Self::Plain {
-            code,
-            message: message.into(),
-            hints: Vec::new(),
-        }
+        Self::Plain { code, message: message.into(), hints: Vec::new() }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -77,14 +66,8 @@ impl CommandError {
 impl From<ClientError> for CommandError {
     fn from(err: ClientError) -> Self {
         match err {
-            ClientError::Refused {
-                status: 404,
-                message,
-            } => Self::not_found(message),
-            ClientError::Refused {
-                status: 422,
-                message,
-            } => Self::plain(1, message),
+            ClientError::Refused { status: 404, message } => Self::not_found(message),
+            ClientError::Refused { status: 422, message } => Self::plain(1, message),
             err @ ClientError::NoAgent { .. } => {
                 Self::machine(err.to_string()).hint("`brickyard up -d` starts one")
             }
@@ -102,17 +85,9 @@ impl From<brickyard_image::Error> for CommandError {
             message.push_str(&format!(": {cause}"));
             source = cause.source();
         }
-        let code = if matches!(err, brickyard_image::Error::NotFound { .. }) {
-            3
-        } else {
-            4
-        };
+        let code = if matches!(err, brickyard_image::Error::NotFound { .. }) { 3 } else { 4 };
         let hints = err.hint().into_iter().collect();
-        Self::Plain {
-            code,
-            message,
-            hints,
-        }
+        Self::Plain { code, message, hints }
     }
 }
 

@@ -13,9 +13,8 @@ mod ui;
 use camino::Utf8Path;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args_os()
-        .map(|argument| argument.to_string_lossy().into_owned())
-        .collect();
+    let arguments: Vec<String> =
+        std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
     let rest = arguments.get(2..).unwrap_or_default();
     let code = match arguments.get(1).map(String::as_str) {
         Some("__worker") => brickyard_engine::native::worker_main(),

@@ -32,13 +32,7 @@ impl Ui {
     pub(crate) fn new(json: bool, quiet: bool, verbose: bool) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self {
-            json,
-            quiet,
-            verbose,
-            colour,
-            terminal,
-        }
+        Self { json, quiet, verbose, colour, terminal }
     }
 
     /// A word in its colour.
@@ -59,11 +53,7 @@ impl Ui {
     /// Data. A reader that has gone away is no error.
     pub(crate) fn data(&self, text: &str) {
         let mut out = std::io::stdout().lock();
-        if out
-            .write_all(text.as_bytes())
-            .and_then(|()| out.flush())
-            .is_err()
-        {
+        if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
             std::process::exit(0);
         }
     }

@@ -106,18 +106,12 @@ pub fn build(
     let ignore = whole.ignore(request)?;
     whole.global_arguments();
     let target = whole.target(request.target);
-    let bases: Vec<Word> = dockerfile
-        .stages
-        .iter()
-        .map(|stage| whole.base(&stage.base))
-        .collect();
+    let bases: Vec<Word> = dockerfile.stages.iter().map(|stage| whole.base(&stage.base)).collect();
     let Some(target) = target.filter(|_| !has_errors(&whole.diagnostics)) else {
         return Err(whole.failed());
     };
-    let context = Context::read(request.context, &ignore).map_err(|err| Error::Context {
-        path: request.context.to_owned(),
-        err,
-    })?;
+    let context = Context::read(request.context, &ignore)
+        .map_err(|err| Error::Context { path: request.context.to_owned(), err })?;
     let writer = store.writer()?;
     for index in whole.needed(target, &bases) {
         let state = whole.stage(index, &bases[index], &context, &writer, progress)?;
@@ -128,15 +122,10 @@ pub fn build(
     let Some(state) = state.filter(|_| !has_errors(&whole.diagnostics)) else {
         return Err(whole.failed());
     };
-    let config = ImageConfig {
-        created: Some(rfc3339(state.created_s)),
-        ..ImageConfig::new(state.config)
-    };
+    let config =
+        ImageConfig { created: Some(rfc3339(state.created_s)), ..ImageConfig::new(state.config) };
     let image = writer.put_image(request.tag, config, &state.layers)?;
-    Ok(Built {
-        image,
-        warnings: whole.diagnostics,
-    })
+    Ok(Built { image, warnings: whole.diagnostics })
 }
 
 fn read_dockerfile(path: &Utf8Path) -> Result<std::sync::Arc<Source>, Error> {
@@ -176,9 +165,7 @@ struct Whole<'a> {
 
 impl Whole<'_> {
     fn failed(&mut self) -> Error {
-        Error::Dockerfile {
-            diagnostics: std::mem::take(&mut self.diagnostics),
-        }
+        Error::Dockerfile { diagnostics: std::mem::take(&mut self.diagnostics) }
     }
 
     fn report(&mut self, found: Diagnostic, span: std::ops::Range<usize>) {
@@ -198,11 +185,7 @@ impl Whole<'_> {
             match Ignore::parse(&text) {
                 Ok(ignore) => return Ok(ignore),
                 Err((number, line)) => {
-                    let start = text
-                        .lines()
-                        .take(number - 1)
-                        .map(|line| line.len() + 1)
-                        .sum();
+                    let start = text.lines().take(number - 1).map(|line| line.len() + 1).sum();
                     let source = Source::new(path.as_str(), text);
                     let message = format!("the pattern `{line}` is malformed");
                     let found = Diagnostic::error(codes::SYNTAX, message);
@@ -248,10 +231,7 @@ impl Whole<'_> {
             let message = format!("the base `{}` is empty", word.text);
             self.report(Diagnostic::error(codes::SYNTAX, message), word.span.clone());
         }
-        Word {
-            text,
-            span: word.span.clone(),
-        }
+        Word { text, span: word.span.clone() }
     }
 
     fn target(&mut self, name: Option<&str>) -> Option<usize> {
@@ -261,11 +241,7 @@ impl Whole<'_> {
         };
         let found = self.stage_index(name, count);
         if found.is_none() {
-            let names = self
-                .dockerfile
-                .stages
-                .iter()
-                .filter_map(|stage| stage.name.as_deref());
+            let names = self.dockerfile.stages.iter().filter_map(|stage| stage.name.as_deref());
             let message = format!("the Dockerfile has no stage `{name}`");
             let mut diagnostic = Diagnostic::error(codes::NO_STAGE, message);
             if let Some(near) = nearest(name, names) {
@@ -280,9 +256,7 @@ impl Whole<'_> {
     fn stage_index(&self, name: &str, before: usize) -> Option<usize> {
         let stages = &self.dockerfile.stages[..before];
         let lower = name.to_ascii_lowercase();
-        let named = stages
-            .iter()
-            .rposition(|stage| stage.name.as_deref() == Some(&lower));
+        let named = stages.iter().rposition(|stage| stage.name.as_deref() == Some(&lower));
         let number = name.parse::<usize>().ok().filter(|index| *index < before);
         named.or(number)
     }
@@ -313,12 +287,7 @@ impl Whole<'_> {
 
     fn base_state(&mut self, index: usize, base: &Word) -> Result<State, Error> {
         if let Some(earlier) = self.stage_index(&base.text, index) {
-            return Ok(self
-                .done
-                .borrow()
-                .get(&earlier)
-                .cloned()
-                .unwrap_or_default());
+            return Ok(self.done.borrow().get(&earlier).cloned().unwrap_or_default());
         }
         if base.text == "scratch" {
             return Ok(State::default());

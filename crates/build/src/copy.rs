@@ -44,10 +44,7 @@ impl From<io::Error> for Problem {
 }
 
 fn wrong(code: Code, message: impl Into<String>, word: &Word) -> Problem {
-    Problem::Dockerfile(
-        Box::new(Diagnostic::error(code, message)),
-        word.span.clone(),
-    )
+    Problem::Dockerfile(Box::new(Diagnostic::error(code, message)), word.span.clone())
 }
 
 type Result<T> = std::result::Result<T, Problem>;
@@ -73,11 +70,7 @@ pub(crate) fn plan(job: &Job<'_>) -> Result<Plan> {
     }
     let mut planner = Planner {
         job,
-        plan: Plan {
-            owner,
-            mode,
-            ..Plan::default()
-        },
+        plan: Plan { owner, mode, ..Plan::default() },
         created: Vec::new(),
         followed: BTreeMap::new(),
     };
@@ -90,10 +83,7 @@ pub(crate) fn plan(job: &Job<'_>) -> Result<Plan> {
 
 /// `UID[:GID]`.
 fn owner(word: &Word) -> Result<(u64, u64)> {
-    let (user, group) = word
-        .text
-        .split_once(':')
-        .unwrap_or((&word.text, &word.text));
+    let (user, group) = word.text.split_once(':').unwrap_or((&word.text, &word.text));
     let number = |text: &str| text.parse::<u32>().ok().map(u64::from);
     match (number(user), number(group)) {
         (Some(user), Some(group)) => Ok((user, group)),
@@ -109,10 +99,7 @@ fn owner(word: &Word) -> Result<(u64, u64)> {
 fn mode(word: &Word) -> Result<u32> {
     let mode = u32::from_str_radix(&word.text, 8).ok();
     mode.filter(|mode| *mode <= 0o7777).ok_or_else(|| {
-        let message = format!(
-            "`--chmod={}` is not supported: write it in octal",
-            word.text
-        );
+        let message = format!("`--chmod={}` is not supported: write it in octal", word.text);
         wrong(codes::UNSUPPORTED, message, word)
     })
 }
@@ -226,17 +213,10 @@ impl Planner<'_> {
         }
         let name = path.rsplit('/').next().unwrap_or(path);
         let followed = self.follow(dest)?;
-        let exists = self
-            .job
-            .rootfs
-            .get(&followed)?
-            .is_some_and(|there| there.is_dir());
+        let exists = self.job.rootfs.get(&followed)?.is_some_and(|there| there.is_dir());
         let target = match into || exists || dest.is_empty() {
             true => join(&followed, name),
-            false => join(
-                &self.follow(parent(dest))?,
-                dest.rsplit('/').next().unwrap_or(dest),
-            ),
+            false => join(&self.follow(parent(dest))?, dest.rsplit('/').next().unwrap_or(dest)),
         };
         self.directory(parent(&target), None)?;
         self.file(&target, found)

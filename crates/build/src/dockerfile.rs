@@ -189,9 +189,7 @@ fn here_document(text: &str) -> Option<String> {
     if !matches!(keyword.as_str(), "RUN" | "COPY" | "ADD") {
         return None;
     }
-    let word = text
-        .split_whitespace()
-        .find_map(|word| word.strip_prefix("<<"))?;
+    let word = text.split_whitespace().find_map(|word| word.strip_prefix("<<"))?;
     let word = word.strip_prefix('-').unwrap_or(word);
     let name = word.trim_matches(['"', '\'']);
     let good = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -220,10 +218,7 @@ impl Cut<'_> {
 
     fn word(&self, range: Range<usize>) -> Word {
         let range = self.rest_at + range.start..self.rest_at + range.end;
-        Word {
-            text: self.line.text[range.clone()].to_owned(),
-            span: self.line.span(range),
-        }
+        Word { text: self.line.text[range.clone()].to_owned(), span: self.line.span(range) }
     }
 }
 
@@ -238,10 +233,7 @@ impl Parser {
     }
 
     fn line(&mut self, line: &Line, has_document: bool) {
-        let length = line
-            .text
-            .find(char::is_whitespace)
-            .unwrap_or(line.text.len());
+        let length = line.text.find(char::is_whitespace).unwrap_or(line.text.len());
         let after = &line.text[length..];
         let cut = Cut {
             line,
@@ -263,10 +255,7 @@ impl Parser {
         let Some(kind) = self.kind(&cut) else {
             return;
         };
-        let instruction = Instruction {
-            kind,
-            span: cut.keyword_span,
-        };
+        let instruction = Instruction { kind, span: cut.keyword_span };
         match self.dockerfile.stages.last_mut() {
             Some(stage) => stage.instructions.push(instruction),
             None if matches!(instruction.kind, Kind::Arg(_)) => {
@@ -290,17 +279,11 @@ impl Parser {
                 (base, Some(name.text.to_ascii_lowercase()))
             }
             _ => {
-                return self.syntax(
-                    "write FROM IMAGE or FROM IMAGE AS NAME",
-                    cut.keyword_span.clone(),
-                );
+                return self
+                    .syntax("write FROM IMAGE or FROM IMAGE AS NAME", cut.keyword_span.clone());
             }
         };
-        self.dockerfile.stages.push(Stage {
-            base: base.clone(),
-            name,
-            instructions: Vec::new(),
-        });
+        self.dockerfile.stages.push(Stage { base: base.clone(), name, instructions: Vec::new() });
     }
 
     fn kind(&mut self, cut: &Cut<'_>) -> Option<Kind> {
@@ -344,8 +327,7 @@ impl Parser {
                     found = found.hint(format!("did you mean `{near}`?"));
                 }
                 let span = cut.keyword_span.clone();
-                self.diagnostics
-                    .push(found.at(&self.dockerfile.source, span, ""));
+                self.diagnostics.push(found.at(&self.dockerfile.source, span, ""));
                 None
             }
         }
@@ -354,19 +336,13 @@ impl Parser {
     /// Words from an offset of the arguments on.
     fn words(&self, cut: &Cut<'_>, from: usize) -> Vec<Word> {
         let ranges = words::split(&cut.rest()[from..], self.escape);
-        ranges
-            .into_iter()
-            .map(|range| cut.word(range.start + from..range.end + from))
-            .collect()
+        ranges.into_iter().map(|range| cut.word(range.start + from..range.end + from)).collect()
     }
 
     /// Leading `--flag` words, and the words after them.
     fn flags_and_words(&self, cut: &Cut<'_>) -> (Vec<Word>, Vec<Word>) {
         let mut words = self.words(cut, 0);
-        let count = words
-            .iter()
-            .take_while(|word| word.text.starts_with("--"))
-            .count();
+        let count = words.iter().take_while(|word| word.text.starts_with("--")).count();
         let rest = words.split_off(count);
         (words, rest)
     }
@@ -392,10 +368,7 @@ impl Parser {
                 chmod = Some(value);
             } else if let Some(value) = value("--from=").filter(|_| cut.keyword == "COPY") {
                 from = Some(value);
-            } else if !matches!(
-                flag.text.as_str(),
-                "--link" | "--link=true" | "--link=false"
-            ) {
+            } else if !matches!(flag.text.as_str(), "--link" | "--link=true" | "--link=false") {
                 // Every layer here is independent of those below, which is what --link asks for.
                 self.unknown_flag(&flag, &cut.keyword);
             }
@@ -404,10 +377,7 @@ impl Parser {
             let start = first.span.clone();
             let offset = cut.rest().find('[').unwrap_or_default();
             if let Some(items) = json_array(&cut.rest()[offset..]) {
-                let whole = Word {
-                    text: String::new(),
-                    span: start,
-                };
+                let whole = Word { text: String::new(), span: start };
                 words = items.into_iter().map(|text| quoted(text, &whole)).collect();
             }
         }
@@ -417,14 +387,7 @@ impl Parser {
             self.syntax(message, cut.keyword_span.clone());
             return None;
         };
-        Some(Copy {
-            add: cut.keyword == "ADD",
-            from,
-            chown,
-            chmod,
-            sources: words,
-            dest,
-        })
+        Some(Copy { add: cut.keyword == "ADD", from, chown, chmod, sources: words, dest })
     }
 
     /// `KEY=VALUE ...`, or the old form `KEY VALUE WITH SPACES`.
@@ -435,10 +398,7 @@ impl Parser {
             let rest = &cut.rest()[end..];
             let at = end + (rest.len() - rest.trim_start().len());
             if words.len() < 2 {
-                self.syntax(
-                    format!("`{}` needs a value", cut.keyword),
-                    words[0].span.clone(),
-                );
+                self.syntax(format!("`{}` needs a value", cut.keyword), words[0].span.clone());
                 return Vec::new();
             }
             return vec![(words[0].clone(), cut.word(at..cut.rest().len()))];
@@ -506,19 +466,13 @@ fn argument(word: Word) -> (Word, Option<Word>) {
     let Some((name, value)) = word.text.split_once('=') else {
         return (word, None);
     };
-    let part = |text: &str| Word {
-        text: text.to_owned(),
-        span: word.span.clone(),
-    };
+    let part = |text: &str| Word { text: text.to_owned(), span: word.span.clone() };
     (part(name), Some(part(value)))
 }
 
 /// A text from JSON as a word whose spaces survive splitting and whose variables still count.
 fn quoted(text: String, whole: &Word) -> Word {
-    Word {
-        text,
-        span: whole.span.clone(),
-    }
+    Word { text, span: whole.span.clone() }
 }
 
 fn json_array(text: &str) -> Option<Vec<String>> {

@@ -51,8 +51,7 @@ impl Ignore {
 
 fn matches_or_parent(pattern: &Pattern, path: &str) -> bool {
     let ends = path.match_indices('/').map(|(slash, _)| slash);
-    ends.chain([path.len()])
-        .any(|end| pattern.matches(&path[..end]))
+    ends.chain([path.len()]).any(|end| pattern.matches(&path[..end]))
 }
 
 /// Go's `filepath.Clean` without a leading slash.

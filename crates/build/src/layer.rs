@@ -38,21 +38,13 @@ pub(crate) struct Planned {
 pub(crate) enum Content {
     Directory,
     Symlink(String),
-    File {
-        path: Utf8PathBuf,
-        size_bytes: u64,
-        capability: Option<Vec<u8>>,
-    },
+    File { path: Utf8PathBuf, size_bytes: u64, capability: Option<Vec<u8>> },
 }
 
 impl Plan {
     /// The latest time of any entry that is known without reading archives.
     pub(crate) fn newest_s(&self) -> u64 {
-        self.entries
-            .values()
-            .map(|entry| entry.mtime_s)
-            .max()
-            .unwrap_or(0)
+        self.entries.values().map(|entry| entry.mtime_s).max().unwrap_or(0)
     }
 
     /// The digest of the archive, without keeping it.
@@ -108,9 +100,7 @@ impl Plan {
                     }
                 }
             }
-            let kept = kept
-                .iter()
-                .map(|(key, value)| (key.as_str(), value.as_slice()));
+            let kept = kept.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
             builder.append_pax_extensions(kept)?;
             let size = entry.size();
             header.set_size(size);
@@ -133,10 +123,8 @@ impl Plan {
 /// A path of an archive below a destination.
 fn below(dest: &str, raw: &[u8]) -> io::Result<String> {
     let text = std::str::from_utf8(raw).map_err(io::Error::other)?;
-    let parts: Vec<&str> = text
-        .split('/')
-        .filter(|part| !part.is_empty() && *part != ".")
-        .collect();
+    let parts: Vec<&str> =
+        text.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
     if parts.contains(&"..") {
         return Err(io::Error::other(format!("`{text}` contains `..`")));
     }
@@ -159,22 +147,14 @@ impl Planned {
         match &self.content {
             Content::Directory => {
                 header.set_entry_type(EntryType::Directory);
-                let path = if path.is_empty() {
-                    "./".to_owned()
-                } else {
-                    format!("{path}/")
-                };
+                let path = if path.is_empty() { "./".to_owned() } else { format!("{path}/") };
                 builder.append_data(&mut header, path, io::empty())
             }
             Content::Symlink(target) => {
                 header.set_entry_type(EntryType::Symlink);
                 builder.append_link(&mut header, path, target)
             }
-            Content::File {
-                path: real,
-                size_bytes,
-                capability,
-            } => {
+            Content::File { path: real, size_bytes, capability } => {
                 if let Some(capability) = capability {
                     let key = "SCHILY.xattr.security.capability";
                     builder.append_pax_extensions([(key, capability.as_slice())])?;
@@ -182,10 +162,7 @@ impl Planned {
                 header.set_entry_type(EntryType::Regular);
                 header.set_size(*size_bytes);
                 let mut file = File::open(real)?;
-                let mut counted = Counted {
-                    inner: (&mut file).take(*size_bytes),
-                    count: 0,
-                };
+                let mut counted = Counted { inner: (&mut file).take(*size_bytes), count: 0 };
                 builder.append_data(&mut header, path, &mut counted)?;
                 if counted.count != *size_bytes {
                     let message = format!("`{real}` became shorter while it was read");

@@ -58,21 +58,14 @@ impl Iterator for Lines<'_> {
     type Item = Line;
 
     fn next(&mut self) -> Option<Line> {
-        let mut line = Line {
-            text: String::new(),
-            pieces: Vec::new(),
-        };
+        let mut line = Line { text: String::new(), pieces: Vec::new() };
         while let Some((start, physical)) = self.physical() {
             let trimmed = physical.trim_start();
             // Comments and empty lines may stand in the middle of a continued instruction.
             if trimmed.is_empty() || trimmed.starts_with('#') {
                 continue;
             }
-            let from = if line.text.is_empty() {
-                trimmed
-            } else {
-                physical
-            };
+            let from = if line.text.is_empty() { trimmed } else { physical };
             let offset = start + (physical.len() - from.len());
             let ended = from.trim_end();
             line.pieces.push((line.text.len(), offset));

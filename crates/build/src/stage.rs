@@ -70,11 +70,9 @@ impl Running<'_> {
         let environment = &self.state.config.env;
         let arguments = &self.arguments;
         let lookup = |name: &str| {
-            let set = environment
-                .iter()
-                .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
-            set.map(str::to_owned)
-                .or_else(|| arguments.get(name).cloned())
+            let set =
+                environment.iter().find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+            set.map(str::to_owned).or_else(|| arguments.get(name).cloned())
         };
         let expanded = words::expand(&word.text, self.escape, &lookup);
         let text = expanded.unwrap_or_else(|reason| {
@@ -82,10 +80,7 @@ impl Running<'_> {
             self.report(Diagnostic::error(codes::SYNTAX, message), word.span.clone());
             String::new()
         });
-        Word {
-            text,
-            span: word.span.clone(),
-        }
+        Word { text, span: word.span.clone() }
     }
 
     fn expand_all(&mut self, words: &[Word]) -> Vec<Word> {
@@ -143,10 +138,7 @@ impl Running<'_> {
             }
             Kind::Healthcheck(check) => {
                 self.state.config.healthcheck = Some(match check {
-                    None => Healthcheck {
-                        test: vec!["NONE".to_owned()],
-                        ..Healthcheck::default()
-                    },
+                    None => Healthcheck { test: vec!["NONE".to_owned()], ..Healthcheck::default() },
                     Some(check) => healthcheck(check),
                 });
             }
@@ -159,10 +151,7 @@ impl Running<'_> {
     }
 
     fn pairs(&mut self, pairs: &[(Word, Word)]) -> Vec<(String, String)> {
-        pairs
-            .iter()
-            .map(|(key, value)| (self.expand(key).text, self.expand(value).text))
-            .collect()
+        pairs.iter().map(|(key, value)| (self.expand(key).text, self.expand(value).text)).collect()
     }
 
     fn declare(&mut self, arguments: &[(Word, Option<Word>)]) {
@@ -171,9 +160,7 @@ impl Running<'_> {
             self.declared.insert(name.clone());
             let default = default.as_ref().map(|word| self.expand(word).text);
             let value = self.given.get(&name).cloned();
-            let value = value
-                .or(default)
-                .or_else(|| self.global.get(&name).cloned());
+            let value = value.or(default).or_else(|| self.global.get(&name).cloned());
             if let Some(value) = value {
                 self.arguments.insert(name, value);
             }
@@ -230,9 +217,7 @@ impl Running<'_> {
             chown,
             chmod,
             context: files.is_none().then_some(self.context),
-            from: files
-                .as_ref()
-                .map_or(self.context as &dyn Tree, |files| files),
+            from: files.as_ref().map_or(self.context as &dyn Tree, |files| files),
             rootfs: &self.state.tree,
             working_dir: &self.state.config.working_dir,
         };
@@ -253,11 +238,7 @@ impl Running<'_> {
             None => put(self.writer, &plan)?,
         };
         let what = if copy.add { "ADD" } else { "COPY" };
-        (self.progress)(&Progress {
-            instruction: what,
-            detail: &job.dest.text,
-            cached,
-        });
+        (self.progress)(&Progress { instruction: what, detail: &job.dest.text, cached });
         self.state.created_s = self.state.created_s.max(plan.newest_s());
         self.state.tree.push(self.writer.layer_directory(&layer));
         self.state.layers.push(layer);
@@ -286,10 +267,9 @@ fn put(writer: &Writer<'_>, plan: &Plan) -> Result<Layer, Error> {
 
 fn set_variable(environment: &mut Vec<String>, key: &str, value: &str) {
     let pair = format!("{key}={value}");
-    let known = environment.iter_mut().find(|pair| {
-        pair.strip_prefix(key)
-            .is_some_and(|rest| rest.starts_with('='))
-    });
+    let known = environment
+        .iter_mut()
+        .find(|pair| pair.strip_prefix(key).is_some_and(|rest| rest.starts_with('=')));
     match known {
         Some(known) => *known = pair,
         None => environment.push(pair),
@@ -305,9 +285,7 @@ fn argv(command: &Command, shell: &[String]) -> Vec<String> {
 
 fn healthcheck(check: &Check) -> Healthcheck {
     let test = match &check.command {
-        Command::Exec(words) => std::iter::once("CMD".to_owned())
-            .chain(words.clone())
-            .collect(),
+        Command::Exec(words) => std::iter::once("CMD".to_owned()).chain(words.clone()).collect(),
         Command::Shell(text) => vec!["CMD-SHELL".to_owned(), text.clone()],
     };
     Healthcheck {

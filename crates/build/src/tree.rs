@@ -142,18 +142,11 @@ impl Tree for Context {
     }
 
     fn names(&self, path: &str) -> io::Result<Vec<String>> {
-        let prefix = if path.is_empty() {
-            String::new()
-        } else {
-            format!("{path}/")
-        };
+        let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
         let below = self.files.range(prefix.clone()..).map(|(path, _)| path);
         let below = below.take_while(|path| path.starts_with(&prefix));
         let names = below.map(|path| &path[prefix.len()..]);
-        Ok(names
-            .filter(|name| !name.contains('/'))
-            .map(str::to_owned)
-            .collect())
+        Ok(names.filter(|name| !name.contains('/')).map(str::to_owned).collect())
     }
 }
 

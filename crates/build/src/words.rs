@@ -36,11 +36,7 @@ pub(crate) fn expand(
     escape: char,
     lookup: &dyn Fn(&str) -> Option<String>,
 ) -> Result<String, String> {
-    let mut reader = Reader {
-        rest: text,
-        escape,
-        lookup,
-    };
+    let mut reader = Reader { rest: text, escape, lookup };
     reader.until(None, 0)
 }
 
@@ -172,14 +168,8 @@ mod tests {
         }
         assert!(run(&"${A:-".repeat(1000)).is_err());
         let words = |text: &'static str| -> Vec<&str> {
-            split(text, '\\')
-                .into_iter()
-                .map(|range| &text[range])
-                .collect()
+            split(text, '\\').into_iter().map(|range| &text[range]).collect()
         };
-        assert_eq!(
-            words(r#"a="b c" d\ e  'f g'"#),
-            [r#"a="b c""#, r"d\ e", "'f g'"]
-        );
+        assert_eq!(words(r#"a="b c" d\ e  'f g'"#), [r#"a="b c""#, r"d\ e", "'f g'"]);
     }
 }

@@ -60,22 +60,13 @@ impl Address {
     /// The same address with the service set and all below it cleared.
     #[must_use]
     pub fn with_service(&self, service: &ServiceName) -> Self {
-        Self {
-            service: Some(service.clone()),
-            slot: None,
-            endpoint: None,
-            ..self.clone()
-        }
+        Self { service: Some(service.clone()), slot: None, endpoint: None, ..self.clone() }
     }
 
     /// The same address with the slot set and the endpoint cleared.
     #[must_use]
     pub fn with_slot(&self, slot: Slot) -> Self {
-        Self {
-            slot: Some(slot),
-            endpoint: None,
-            ..self.clone()
-        }
+        Self { slot: Some(slot), endpoint: None, ..self.clone() }
     }
 
     /// Reads an address; one without a leading slash is inside `here`.
@@ -86,12 +77,7 @@ impl Address {
         if text.starts_with('/') {
             return text.parse();
         }
-        let mut address = Self {
-            service: None,
-            slot: None,
-            endpoint: None,
-            ..here.clone()
-        };
+        let mut address = Self { service: None, slot: None, endpoint: None, ..here.clone() };
         let parts: Vec<&str> = text.split('/').collect();
         address.fill(&parts, text)?;
         Ok(address)
@@ -111,10 +97,7 @@ impl Address {
     /// Whether `other` is this address or lies below it.
     #[must_use]
     pub fn contains(&self, other: &Self) -> bool {
-        self.parts()
-            .iter()
-            .zip(other.parts())
-            .all(|(mine, theirs)| *mine == theirs)
+        self.parts().iter().zip(other.parts()).all(|(mine, theirs)| *mine == theirs)
             && self.parts().len() <= other.parts().len()
     }
 
@@ -139,9 +122,7 @@ fn parse_slot(part: &str) -> Result<Slot, AddressError> {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.parts()
-            .iter()
-            .try_for_each(|part| write!(f, "/{part}"))
+        self.parts().iter().try_for_each(|part| write!(f, "/{part}"))
     }
 }
 
@@ -149,9 +130,7 @@ impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let rest = text
-            .strip_prefix('/')
-            .ok_or_else(|| AddressError::Parts(text.to_owned()))?;
+        let rest = text.strip_prefix('/').ok_or_else(|| AddressError::Parts(text.to_owned()))?;
         let parts: Vec<&str> = rest.split('/').collect();
         let mut address = Self {
             system: parts[0].parse()?,
@@ -209,11 +188,7 @@ impl FromStr for LineTarget {
         if parts.next().is_some() {
             return Err(bad());
         }
-        Ok(Self {
-            elsewhere,
-            service,
-            endpoint,
-        })
+        Ok(Self { elsewhere, service, endpoint })
     }
 }
 
@@ -223,9 +198,7 @@ impl fmt::Display for LineTarget {
             write!(f, "/{system}/{environment}/")?;
         }
         write!(f, "{}", self.service)?;
-        self.endpoint
-            .iter()
-            .try_for_each(|endpoint| write!(f, "/{endpoint}"))
+        self.endpoint.iter().try_for_each(|endpoint| write!(f, "/{endpoint}"))
     }
 }
 
@@ -277,38 +250,18 @@ mod tests {
 
     #[test]
     fn an_address_survives_a_round_trip() {
-        for text in [
-            "/father",
-            "/father/dev",
-            "/father/dev/web",
-            "/father/dev/web/2/http",
-        ] {
+        for text in ["/father", "/father/dev", "/father/dev/web", "/father/dev/web/2/http"] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }
-        assert_eq!(
-            Address::parse_in(&here(), "web/2").unwrap().to_string(),
-            "/father/dev/web/2"
-        );
+        assert_eq!(Address::parse_in(&here(), "web/2").unwrap().to_string(), "/father/dev/web/2");
     }
 
     #[test]
     fn bad_addresses_say_why() {
-        assert!(matches!(
-            "/f/d/web/0".parse::<Address>(),
-            Err(AddressError::Slot(_))
-        ));
-        assert!(matches!(
-            "/f/d/w/1/e/x".parse::<Address>(),
-            Err(AddressError::Parts(_))
-        ));
-        assert!(matches!(
-            "web".parse::<Address>(),
-            Err(AddressError::Parts(_))
-        ));
-        assert!(matches!(
-            "/f/d/we b".parse::<Address>(),
-            Err(AddressError::Name(_))
-        ));
+        assert!(matches!("/f/d/web/0".parse::<Address>(), Err(AddressError::Slot(_))));
+        assert!(matches!("/f/d/w/1/e/x".parse::<Address>(), Err(AddressError::Parts(_))));
+        assert!(matches!("web".parse::<Address>(), Err(AddressError::Parts(_))));
+        assert!(matches!("/f/d/we b".parse::<Address>(), Err(AddressError::Name(_))));
     }
 
     #[test]
@@ -331,21 +284,14 @@ mod tests {
             ("/other/**", false),
             ("**", true),
         ] {
-            assert_eq!(
-                Pattern::parse_in(&here(), text).matches(&web2),
-                expected,
-                "{text}"
-            );
+            assert_eq!(Pattern::parse_in(&here(), text).matches(&web2), expected, "{text}");
         }
     }
 
     #[test]
     fn line_targets_are_short_or_absolute() {
         let target: LineTarget = "db/redis".parse().unwrap();
-        assert_eq!(
-            (target.service.as_str(), target.endpoint.unwrap().as_str()),
-            ("db", "redis")
-        );
+        assert_eq!((target.service.as_str(), target.endpoint.unwrap().as_str()), ("db", "redis"));
         let target: LineTarget = "/identity/prod/api/http".parse().unwrap();
         assert_eq!(target.to_string(), "/identity/prod/api/http");
         assert!("a/b/c".parse::<LineTarget>().is_err());

@@ -35,10 +35,7 @@ impl Source {
     /// A shared source.
     #[must_use]
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Arc<Self> {
-        Arc::new(Self {
-            name: name.into(),
-            text: text.into(),
-        })
+        Arc::new(Self { name: name.into(), text: text.into() })
     }
 
     /// Line and column of a byte offset, both from 1; columns count characters.
@@ -50,10 +47,7 @@ impl Source {
         }
         let before = &self.text[..end];
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        (
-            before.matches('\n').count() + 1,
-            before[line_start..].chars().count() + 1,
-        )
+        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
     }
 }
 
@@ -102,20 +96,13 @@ impl Diagnostic {
     /// A warning without a place.
     #[must_use]
     pub fn warning(code: Code, message: impl Into<String>) -> Self {
-        Self {
-            severity: Severity::Warning,
-            ..Self::error(code, message)
-        }
+        Self { severity: Severity::Warning, ..Self::error(code, message) }
     }
 
     /// Adds a place.
     #[must_use]
     pub fn at(mut self, source: &Arc<Source>, span: Range<usize>, text: impl Into<String>) -> Self {
-        self.labels.push(Label {
-            source: Arc::clone(source),
-            span,
-            text: text.into(),
-        });
+        self.labels.push(Label { source: Arc::clone(source), span, text: text.into() });
         self
     }
 
@@ -141,34 +128,21 @@ impl Diagnostic {
         };
         let mut group = Group::with_title(level.primary_title(&self.message).id(self.code.0));
         for (index, label) in self.labels.iter().enumerate() {
-            let kind = if index == 0 {
-                AnnotationKind::Primary
-            } else {
-                AnnotationKind::Context
-            };
+            let kind = if index == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
             let text = &label.source.text;
             let start = label.span.start.min(text.len());
             let end = label.span.end.clamp(start, text.len());
             let note = (!label.text.is_empty()).then_some(label.text.as_str());
             let annotation = kind.span(start..end).label(note);
-            let snippet = Snippet::source(text)
-                .path(&label.source.name)
-                .annotation(annotation);
+            let snippet = Snippet::source(text).path(&label.source.name).annotation(annotation);
             group = group.element(snippet);
         }
         let mut report = vec![group];
         if let Some(last) = report.pop() {
-            let hints = self
-                .hints
-                .iter()
-                .map(|hint| Level::HELP.with_name("hint").message(hint));
+            let hints = self.hints.iter().map(|hint| Level::HELP.with_name("hint").message(hint));
             report.push(hints.fold(last, Group::element));
         }
-        let renderer = if colour {
-            Renderer::styled()
-        } else {
-            Renderer::plain()
-        };
+        let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
         format!("{}\n", renderer.render(&report))
     }
 
@@ -239,10 +213,7 @@ mod tests {
 
     #[test]
     fn the_nearest_name_is_near() {
-        assert_eq!(
-            nearest("dependson", ["depends_on", "deploy"]),
-            Some("depends_on")
-        );
+        assert_eq!(nearest("dependson", ["depends_on", "deploy"]), Some("depends_on"));
         assert_eq!(nearest("xyz", ["depends_on", "deploy"]), None);
         assert_eq!(nearest("iamge", ["image", "init"]), Some("image"));
     }

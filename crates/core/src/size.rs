@@ -5,9 +5,7 @@
 #[must_use]
 pub fn parse_bytes(text: &str) -> Option<u64> {
     let text = text.trim().to_ascii_lowercase();
-    let digits_end = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
+    let digits_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits_end);
     let factor: u64 = match unit.trim() {
         "" | "b" => 1,
@@ -38,9 +36,7 @@ pub fn parse_duration_ms(text: &str) -> Option<u64> {
         let digits_end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let number: f64 = rest[..digits_end].parse().ok()?;
         rest = &rest[digits_end..];
-        let unit_end = rest
-            .find(|c: char| c.is_ascii_digit() || c == '.')
-            .unwrap_or(rest.len());
+        let unit_end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
         let factor_ms = match &rest[..unit_end] {
             "ns" => 1e-6,
             "us" | "µs" => 1e-3,
@@ -63,12 +59,7 @@ mod tests {
 
     #[test]
     fn sizes_are_powers_of_1024() {
-        for (text, bytes) in [
-            ("0", 0),
-            ("64m", 64 << 20),
-            ("1.5GB", 3 << 29),
-            ("12 kb", 12288),
-        ] {
+        for (text, bytes) in [("0", 0), ("64m", 64 << 20), ("1.5GB", 3 << 29), ("12 kb", 12288)] {
             assert_eq!(parse_bytes(text), Some(bytes), "{text}");
         }
         for text in ["", "m", "-1", "3x"] {

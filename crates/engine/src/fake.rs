@@ -45,18 +45,14 @@ pub struct Fake {
 
 impl Fake {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Lets starts of a service be refused with this reason, or no longer.
     pub fn refuse(&self, service: &str, reason: Option<&str>) {
         match reason {
             Some(reason) => {
-                self.state()
-                    .refusals
-                    .insert(service.to_owned(), reason.to_owned());
+                self.state().refusals.insert(service.to_owned(), reason.to_owned());
             }
             None => {
                 self.state().refusals.remove(service);
@@ -72,11 +68,7 @@ impl Fake {
     /// Lets an instance end by itself.
     pub fn end(&self, id: &InstanceId, code: i32) {
         if let Some(instance) = self.state().instances.get(id) {
-            instance.exit.send_replace(Some(Exit {
-                code,
-                oom: false,
-                time_ms: 0,
-            }));
+            instance.exit.send_replace(Some(Exit { code, oom: false, time_ms: 0 }));
         }
     }
 
@@ -84,11 +76,7 @@ impl Fake {
     #[must_use]
     pub fn file(&self, id: &InstanceId, path: &str) -> Option<Vec<u8>> {
         let state = self.state();
-        let file = state
-            .instances
-            .get(id)?
-            .files
-            .get(camino::Utf8Path::new(path))?;
+        let file = state.instances.get(id)?.files.get(camino::Utf8Path::new(path))?;
         Some(file.contents.clone())
     }
 
@@ -101,16 +89,10 @@ impl Fake {
 
 impl State {
     fn running(&mut self, id: &InstanceId) -> Result<&mut Instance, Error> {
-        let instance = self
-            .instances
-            .get_mut(id)
-            .ok_or_else(|| Error::Unknown { id: id.clone() })?;
+        let instance =
+            self.instances.get_mut(id).ok_or_else(|| Error::Unknown { id: id.clone() })?;
         let ended = instance.exit.borrow().is_some();
-        if ended {
-            Err(Error::NotRunning { id: id.clone() })
-        } else {
-            Ok(instance)
-        }
+        if ended { Err(Error::NotRunning { id: id.clone() }) } else { Ok(instance) }
     }
 }
 
@@ -119,17 +101,14 @@ impl Engine for Fake {
     async fn open_environment(&self, key: &EnvironmentKey) -> Result<EnvironmentFacts, Error> {
         let mut state = self.state();
         let number = u8::try_from(state.environments.len()).unwrap_or(u8::MAX);
-        let facts = state
-            .environments
-            .entry(key.clone())
-            .or_insert(EnvironmentFacts {
-                subnet: Ipv4Addr::new(10, 0, number, 0),
-                prefix_bits: 24,
-                gateway: Ipv4Addr::new(10, 0, number, 1),
-                host: Ipv4Addr::new(10, 1, number, 1),
-                uid_base: 1_000_000,
-                network_namespace: None,
-            });
+        let facts = state.environments.entry(key.clone()).or_insert(EnvironmentFacts {
+            subnet: Ipv4Addr::new(10, 0, number, 0),
+            prefix_bits: 24,
+            gateway: Ipv4Addr::new(10, 0, number, 1),
+            host: Ipv4Addr::new(10, 1, number, 1),
+            uid_base: 1_000_000,
+            network_namespace: None,
+        });
         Ok(facts.clone())
     }
 
@@ -146,10 +125,8 @@ impl Engine for Fake {
 
     async fn start(&self, request: &StartRequest) -> Result<Started, Error> {
         let mut state = self.state();
-        let refused = |reason: &str| Error::Refused {
-            id: request.id.clone(),
-            reason: reason.to_owned(),
-        };
+        let refused =
+            |reason: &str| Error::Refused { id: request.id.clone(), reason: reason.to_owned() };
         if let Some(reason) = state.refusals.get(request.id.service.as_str()) {
             return Err(refused(reason));
         }
@@ -161,23 +138,11 @@ impl Engine for Fake {
         }
         state.next_pid += 1;
         let pid = state.next_pid;
-        let mut files = state
-            .instances
-            .remove(&request.id)
-            .map(|former| former.files)
-            .unwrap_or_default();
-        files.extend(
-            request
-                .files
-                .iter()
-                .map(|file| (file.dest.clone(), file.clone())),
-        );
-        let instance = Instance {
-            pid,
-            files,
-            staged: BTreeMap::new(),
-            exit: watch::channel(None).0,
-        };
+        let mut files =
+            state.instances.remove(&request.id).map(|former| former.files).unwrap_or_default();
+        files.extend(request.files.iter().map(|file| (file.dest.clone(), file.clone())));
+        let instance =
+            Instance { pid, files, staged: BTreeMap::new(), exit: watch::channel(None).0 };
         state.instances.insert(request.id.clone(), instance);
         Ok(Started { pid })
     }
@@ -185,10 +150,8 @@ impl Engine for Fake {
     async fn wait(&self, id: &InstanceId) -> Result<Exit, Error> {
         let mut exit = {
             let state = self.state();
-            let instance = state
-                .instances
-                .get(id)
-                .ok_or_else(|| Error::Unknown { id: id.clone() })?;
+            let instance =
+                state.instances.get(id).ok_or_else(|| Error::Unknown { id: id.clone() })?;
             instance.exit.subscribe()
         };
         match exit.wait_for(Option::is_some).await {
@@ -198,19 +161,10 @@ impl Engine for Fake {
     }
 
     async fn stop(&self, id: &InstanceId, stop: &Stop) -> Result<Exit, Error> {
-        signal_number(&stop.signal).ok_or_else(|| Error::Signal {
-            name: stop.signal.clone(),
-        })?;
+        signal_number(&stop.signal).ok_or_else(|| Error::Signal { name: stop.signal.clone() })?;
         let state = self.state();
-        let instance = state
-            .instances
-            .get(id)
-            .ok_or_else(|| Error::Unknown { id: id.clone() })?;
-        let exit = Exit {
-            code: 143,
-            oom: false,
-            time_ms: 0,
-        };
+        let instance = state.instances.get(id).ok_or_else(|| Error::Unknown { id: id.clone() })?;
+        let exit = Exit { code: 143, oom: false, time_ms: 0 };
         instance
             .exit
             .send_if_modified(|current| current.is_none().then(|| *current = Some(exit)).is_some());
@@ -223,9 +177,7 @@ impl Engine for Fake {
     }
 
     async fn signal(&self, id: &InstanceId, signal: &str) -> Result<(), Error> {
-        signal_number(signal).ok_or_else(|| Error::Signal {
-            name: signal.to_owned(),
-        })?;
+        signal_number(signal).ok_or_else(|| Error::Signal { name: signal.to_owned() })?;
         let mut state = self.state();
         state.running(id)?;
         state.signals.push((id.clone(), signal.to_owned()));
@@ -242,10 +194,7 @@ impl Engine for Fake {
         let known = state.instances.iter().map(|(id, instance)| {
             let ended = *instance.exit.borrow();
             let running = KnownState::Running { pid: instance.pid };
-            Known {
-                id: id.clone(),
-                state: ended.map_or(running, KnownState::Exited),
-            }
+            Known { id: id.clone(), state: ended.map_or(running, KnownState::Exited) }
         });
         Ok(known.collect())
     }
@@ -255,20 +204,14 @@ impl Engine for Fake {
         state.running(id)?;
         let program = request.argv.first().map_or("", String::as_str);
         let code = state.exec_codes.get(program).copied().unwrap_or(0);
-        Ok(ExecOutput {
-            code,
-            output: Vec::new(),
-        })
+        Ok(ExecOutput { code, output: Vec::new() })
     }
 
     async fn stage_file(&self, id: &InstanceId, file: &FileWrite) -> Result<Staged, Error> {
         let mut state = self.state();
         let instance = state.running(id)?;
         instance.staged.insert(file.dest.clone(), file.clone());
-        Ok(Staged {
-            path: format!("{}.staged", file.dest).into(),
-            dest: file.dest.clone(),
-        })
+        Ok(Staged { path: format!("{}.staged", file.dest).into(), dest: file.dest.clone() })
     }
 
     async fn commit_file(&self, id: &InstanceId, staged: &Staged) -> Result<(), Error> {
@@ -278,10 +221,7 @@ impl Engine for Fake {
         let file = instance
             .staged
             .remove(&staged.dest)
-            .ok_or_else(|| Error::Inside {
-                id: id.clone(),
-                reason,
-            })?;
+            .ok_or_else(|| Error::Inside { id: id.clone(), reason })?;
         instance.files.insert(staged.dest.clone(), file);
         Ok(())
     }

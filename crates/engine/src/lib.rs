@@ -41,9 +41,8 @@ impl std::str::FromStr for EnvironmentKey {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (system, environment) = text
-            .split_once('.')
-            .ok_or_else(|| format!("`{text}` is not SYSTEM.ENVIRONMENT"))?;
+        let (system, environment) =
+            text.split_once('.').ok_or_else(|| format!("`{text}` is not SYSTEM.ENVIRONMENT"))?;
         Ok(Self {
             system: system.parse().map_err(|err| format!("{err}"))?,
             environment: environment.parse().map_err(|err| format!("{err}"))?,
@@ -78,12 +77,7 @@ impl InstanceId {
         let generation = Generation(parts.next()?.parse().ok()?);
         let slot = Slot(parts.next()?.parse().ok()?);
         let service = parts.next()?.parse().ok()?;
-        Some(Self {
-            environment: environment.clone(),
-            service,
-            slot,
-            generation,
-        })
+        Some(Self { environment: environment.clone(), service, slot, generation })
     }
 }
 
@@ -207,12 +201,7 @@ impl ExecRequest {
     /// A plain command as the instance's own user.
     #[must_use]
     pub fn of(argv: &[String]) -> Self {
-        Self {
-            argv: argv.to_vec(),
-            environment: BTreeMap::new(),
-            working_dir: None,
-            user: None,
-        }
+        Self { argv: argv.to_vec(), environment: BTreeMap::new(), working_dir: None, user: None }
     }
 }
 
@@ -307,10 +296,7 @@ pub fn signal_number(name: &str) -> Option<i32> {
     }
     let upper = name.to_ascii_uppercase();
     let bare = upper.strip_prefix("SIG").unwrap_or(&upper);
-    SIGNALS
-        .iter()
-        .find(|(known, _)| *known == bare)
-        .map(|(_, number)| *number)
+    SIGNALS.iter().find(|(known, _)| *known == bare).map(|(_, number)| *number)
 }
 
 const SIGNALS: &[(&str, i32)] = &[

@@ -29,10 +29,7 @@ struct Turn {
 
 impl Balance {
     pub(crate) fn new(backends: &[SocketAddr]) -> Self {
-        Self {
-            turn: Mutex::default(),
-            backends: watch::channel(backends.to_vec()).0,
-        }
+        Self { turn: Mutex::default(), backends: watch::channel(backends.to_vec()).0 }
     }
 
     /// Changes the backends for connections to come.
@@ -46,9 +43,7 @@ impl Balance {
         });
         if changed {
             // An address that was left and taken again is another instance.
-            self.turn()
-                .failed
-                .retain(|backend, _| backends.contains(backend));
+            self.turn().failed.retain(|backend, _| backends.contains(backend));
         }
     }
 

@@ -33,9 +33,7 @@ impl Client {
     /// The client of the yard at `root`. Nothing is opened yet.
     #[must_use]
     pub fn new(root: &Utf8Path) -> Self {
-        Self {
-            socket: root.join(SOCKET),
-        }
+        Self { socket: root.join(SOCKET) }
     }
 
     /// Tells the front a snapshot and waits until it is in force.
@@ -43,9 +41,7 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn publish(&self, snapshot: &Snapshot) -> Result<Ack, ClientError> {
-        let mut stream = UnixStream::connect(&self.socket)
-            .await
-            .map_err(ClientError::NoFront)?;
+        let mut stream = UnixStream::connect(&self.socket).await.map_err(ClientError::NoFront)?;
         let exchange = async {
             let mut line = serde_json::to_vec(snapshot).map_err(io::Error::other)?;
             line.push(b'\n');

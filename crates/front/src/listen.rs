@@ -54,11 +54,7 @@ impl Published {
         let balance = Arc::new(Balance::new(backends));
         let stop = CancellationToken::new();
         let accepting = tokio::spawn(accept(listener, Arc::clone(&balance), stop.clone()));
-        Ok(Self {
-            balance,
-            stop,
-            accepting,
-        })
+        Ok(Self { balance, stop, accepting })
     }
 
     /// Changes where connections to come go.

@@ -156,12 +156,8 @@ async fn lock(root: &Utf8Path) -> io::Result<Option<File>> {
     let path = root.join(LOCK);
     let patience = tokio::time::Instant::now() + LOCK_PATIENCE;
     loop {
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&path)?;
+        let file =
+            File::options().create(true).truncate(false).write(true).mode(0o600).open(&path)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             // A front that ends removes the file: its lock would be one that nobody else sees.
             Ok(()) if is_still_at(&file, &path) => return Ok(Some(file)),
@@ -207,12 +203,8 @@ fn persisted(root: &Utf8Path) -> Option<Snapshot> {
 fn persist(root: &Utf8Path, snapshot: &Snapshot) -> io::Result<()> {
     let path = root.join(SNAPSHOT);
     let temporary = root.join(format!("{SNAPSHOT}.new"));
-    let mut file = File::options()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(&temporary)?;
+    let mut file =
+        File::options().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
     file.write_all(&serde_json::to_vec(snapshot)?)?;
     file.sync_all()?;
     fs::rename(&temporary, &path)
@@ -304,9 +296,6 @@ impl Front {
                 .map_err(io::Error::other)??;
         }
         state.apply(snapshot).await;
-        Ok(Ack {
-            version,
-            problems: state.problems().to_vec(),
-        })
+        Ok(Ack { version, problems: state.problems().to_vec() })
     }
 }

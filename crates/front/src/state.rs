@@ -72,18 +72,10 @@ impl State {
 
     /// Closing comes first: what is opened next may want the same address.
     async fn close_unwanted(&mut self) {
-        let wanted: BTreeSet<SocketAddr> = self
-            .snapshot
-            .listeners
-            .iter()
-            .map(|listener| listener.listen)
-            .collect();
-        let gone: Vec<SocketAddr> = self
-            .listeners
-            .keys()
-            .filter(|listen| !wanted.contains(listen))
-            .copied()
-            .collect();
+        let wanted: BTreeSet<SocketAddr> =
+            self.snapshot.listeners.iter().map(|listener| listener.listen).collect();
+        let gone: Vec<SocketAddr> =
+            self.listeners.keys().filter(|listen| !wanted.contains(listen)).copied().collect();
         for listen in gone {
             if let Some(published) = self.listeners.remove(&listen) {
                 published.close().await;

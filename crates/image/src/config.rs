@@ -41,16 +41,10 @@ pub struct RootFs {
 #[serde(rename_all = "PascalCase", default)]
 pub struct ContainerConfig {
     /// `USER[:GROUP]`; empty means root.
-    #[serde(
-        skip_serializing_if = "String::is_empty",
-        deserialize_with = "or_default"
-    )]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "or_default")]
     pub user: String,
     /// Ports as `80/tcp`.
-    #[serde(
-        skip_serializing_if = "BTreeMap::is_empty",
-        deserialize_with = "or_default"
-    )]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "or_default")]
     pub exposed_ports: BTreeMap<String, Empty>,
     /// Variables as `NAME=VALUE`.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "or_default")]
@@ -62,22 +56,13 @@ pub struct ContainerConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cmd: Option<Vec<String>>,
     /// Paths that want a volume.
-    #[serde(
-        skip_serializing_if = "BTreeMap::is_empty",
-        deserialize_with = "or_default"
-    )]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "or_default")]
     pub volumes: BTreeMap<String, Empty>,
     /// Working directory; empty means `/`.
-    #[serde(
-        skip_serializing_if = "String::is_empty",
-        deserialize_with = "or_default"
-    )]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "or_default")]
     pub working_dir: String,
     /// Labels.
-    #[serde(
-        skip_serializing_if = "BTreeMap::is_empty",
-        deserialize_with = "or_default"
-    )]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "or_default")]
     pub labels: BTreeMap<String, String>,
     /// Stop signal.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -118,10 +103,7 @@ pub struct Healthcheck {
     pub retries: u64,
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde calls it with a reference"
-)]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
 fn is_zero(value: &u64) -> bool {
     *value == 0
 }
@@ -144,10 +126,7 @@ impl ImageConfig {
             architecture: architecture().to_owned(),
             os: "linux".to_owned(),
             config,
-            rootfs: RootFs {
-                kind: "layers".to_owned(),
-                diff_ids: Vec::new(),
-            },
+            rootfs: RootFs { kind: "layers".to_owned(), diff_ids: Vec::new() },
         }
     }
 
@@ -155,9 +134,7 @@ impl ImageConfig {
     #[must_use]
     pub fn created_ms(&self) -> u64 {
         let parsed = self.created.as_deref().map(str::parse::<jiff::Timestamp>);
-        let millis = parsed
-            .and_then(Result::ok)
-            .map(jiff::Timestamp::as_millisecond);
+        let millis = parsed.and_then(Result::ok).map(jiff::Timestamp::as_millisecond);
         millis.map_or(0, |millis| u64::try_from(millis).unwrap_or(0))
     }
 }
@@ -166,9 +143,7 @@ impl ImageConfig {
 #[must_use]
 pub fn rfc3339(seconds: u64) -> String {
     let seconds = i64::try_from(seconds).unwrap_or(0);
-    jiff::Timestamp::from_second(seconds)
-        .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
-        .to_string()
+    jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string()
 }
 
 /// This machine's architecture in Go's words.
@@ -193,14 +168,8 @@ mod tests {
             "Healthcheck":{"Test":["CMD-SHELL","x"],"Interval":1000000000},"ArgsEscaped":true},
             "rootfs":{"type":"layers","diff_ids":null}}"#;
         let config: ImageConfig = serde_json::from_str(text).unwrap();
-        assert_eq!(
-            config.config.cmd.as_deref(),
-            Some(["a".to_owned()].as_slice())
-        );
-        assert_eq!(
-            config.config.healthcheck.as_ref().unwrap().interval,
-            1_000_000_000
-        );
+        assert_eq!(config.config.cmd.as_deref(), Some(["a".to_owned()].as_slice()));
+        assert_eq!(config.config.healthcheck.as_ref().unwrap().interval, 1_000_000_000);
         assert_eq!(config.created_ms(), 1_714_557_600_500);
         let again = serde_json::to_string(&config).unwrap();
         assert!(again.contains(r#""ExposedPorts":{"80/tcp":{}}"#), "{again}");

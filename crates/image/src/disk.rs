@@ -30,9 +30,7 @@ pub(crate) struct Lock {
 impl Disk {
     /// Makes the directories, and takes away what interrupted writers left behind.
     pub(crate) fn open(root: &Utf8Path) -> Result<Self> {
-        let disk = Self {
-            root: root.to_owned(),
-        };
+        let disk = Self { root: root.to_owned() };
         // Layers hold set-uid programs of strangers, which no other user may reach. What lies above
         // the store may be walked through, as other parts of a yard need that.
         let inner = ["blobs", "blobs/sha256", "refs", "layers", "tmp"];
@@ -161,9 +159,7 @@ impl Disk {
 }
 
 fn sync_directory(path: &Utf8Path) -> Result<()> {
-    File::open(path)
-        .and_then(|directory| directory.sync_all())
-        .map_err(Error::io("sync", path))
+    File::open(path).and_then(|directory| directory.sync_all()).map_err(Error::io("sync", path))
 }
 
 /// Removes a file or a whole directory; what is already gone is fine.

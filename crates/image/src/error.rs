@@ -87,12 +87,9 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NotFound {
-                nearest: Some(name),
-                ..
-            } => Some(format!(
-                "an image named `{name}` exists; did you mean that?"
-            )),
+            Self::NotFound { nearest: Some(name), .. } => {
+                Some(format!("an image named `{name}` exists; did you mean that?"))
+            }
             Self::NotFound { nearest: None, .. } => {
                 Some("`brickyard image ls` shows all images".to_owned())
             }

@@ -10,10 +10,7 @@ const LENGTH_MAX: usize = 180;
 /// # Errors
 /// When the text is no image name.
 pub fn normalise(name: &str) -> Result<String> {
-    let bad = |rule| Error::Name {
-        name: name.to_owned(),
-        rule,
-    };
+    let bad = |rule| Error::Name { name: name.to_owned(), rule };
     if name.is_empty() || name.len() > LENGTH_MAX {
         return Err(bad("it has from 1 to 180 characters"));
     }
@@ -29,9 +26,7 @@ pub fn normalise(name: &str) -> Result<String> {
             && part.chars().all(good)
     };
     if !repository.split('/').all(part_is_good) {
-        return Err(bad(
-            "its parts are lower-case letters, digits, `.`, `_` and `-`",
-        ));
+        return Err(bad("its parts are lower-case letters, digits, `.`, `_` and `-`"));
     }
     let tag = tag.unwrap_or("latest");
     let good = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
@@ -81,9 +76,7 @@ mod tests {
         ] {
             assert_eq!(normalise(name).unwrap(), expected, "{name}");
         }
-        for bad in [
-            "", "Redis", "a//b", "../x", "a:", "a:b c", "/etc", "a@b", "a/../b",
-        ] {
+        for bad in ["", "Redis", "a//b", "../x", "a:", "a:b c", "/etc", "a@b", "a/../b"] {
             assert!(normalise(bad).is_err(), "{bad}");
         }
     }

@@ -100,17 +100,13 @@ impl Store {
             return self.get_by_digest(&digest);
         }
         let references = self.references()?;
-        let fitting = references
-            .iter()
-            .filter(|reference| reference.manifest.hex().starts_with(hex));
+        let fitting =
+            references.iter().filter(|reference| reference.manifest.hex().starts_with(hex));
         let digests: BTreeSet<Digest> = fitting.map(|reference| reference.manifest).collect();
         match (digests.first(), digests.len()) {
             (Some(digest), 1) => self.get_by_digest(digest),
             (None, _) => Ok(None),
-            (_, count) => Err(Error::Ambiguous {
-                prefix: name.to_owned(),
-                count,
-            }),
+            (_, count) => Err(Error::Ambiguous { prefix: name.to_owned(), count }),
         }
     }
 
@@ -126,10 +122,7 @@ impl Store {
         let names: Vec<&str> = references.iter().map(|known| known.name.as_str()).collect();
         let short = |known: &&str| known.strip_suffix(":latest").map(str::to_owned);
         let shorts: Vec<String> = names.iter().filter_map(short).collect();
-        let all = names
-            .iter()
-            .copied()
-            .chain(shorts.iter().map(String::as_str));
+        let all = names.iter().copied().chain(shorts.iter().map(String::as_str));
         Err(Error::NotFound {
             name: name.to_owned(),
             nearest: nearest(name, all).map(str::to_owned),
@@ -145,9 +138,7 @@ impl Store {
             return Ok(None);
         }
         let references = self.references()?;
-        let named = references
-            .into_iter()
-            .find(|known| known.manifest == *digest);
+        let named = references.into_iter().find(|known| known.manifest == *digest);
         let name = named.map_or_else(|| digest.to_string(), |known| known.name);
         load_image(&self.disk, &name, digest).map(Some)
     }
@@ -201,10 +192,7 @@ impl Store {
             let (manifest, config) = read_manifest(&self.disk, &digest)?;
             blobs.insert(digest.hex());
             blobs.insert(manifest.config().digest().digest().to_owned());
-            let digests = manifest
-                .layers()
-                .iter()
-                .map(|layer| layer.digest().digest());
+            let digests = manifest.layers().iter().map(|layer| layer.digest().digest());
             blobs.extend(digests.map(str::to_owned));
             layers.extend(config.rootfs.diff_ids.iter().map(Digest::hex));
         }
@@ -248,9 +236,8 @@ impl Store {
 }
 
 fn parse<T: for<'de> Deserialize<'de>>(bytes: &[u8], path: &Utf8Path) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|err| Error::Damaged {
-        reason: format!("`{path}` cannot be read: {err}"),
-    })
+    serde_json::from_slice(bytes)
+        .map_err(|err| Error::Damaged { reason: format!("`{path}` cannot be read: {err}") })
 }
 
 fn read_manifest(disk: &Disk, digest: &Digest) -> Result<(ImageManifest, ImageConfig)> {
@@ -286,11 +273,8 @@ pub(crate) fn load_image(disk: &Disk, name: &str, digest: &Digest) -> Result<Ima
     }
     let mut layer_blobs = Vec::new();
     for (layer, diff_id) in manifest.layers().iter().zip(diff_ids) {
-        let blob = layer
-            .digest()
-            .to_string()
-            .parse()
-            .map_err(|_| Error::Damaged {
+        let blob =
+            layer.digest().to_string().parse().map_err(|_| Error::Damaged {
                 reason: format!("a layer of `{name}` is not sha256"),
             })?;
         layer_blobs.push(Layer {

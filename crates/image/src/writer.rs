@@ -44,11 +44,7 @@ pub struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     pub(crate) fn new(disk: &'a Disk) -> Result<Self> {
-        Ok(Self {
-            disk,
-            limits: LIMITS,
-            _lock: disk.lock_shared()?,
-        })
+        Ok(Self { disk, limits: LIMITS, _lock: disk.lock_shared()? })
     }
 
     /// The same with other limits.
@@ -72,10 +68,7 @@ impl<'a> Writer<'a> {
         let directory = Temporary(self.disk.temporary());
         let layer = self.unpack(archive, &blob.0, &directory.0, progress)?;
         if let Some(expected) = expected.filter(|expected| **expected != layer.blob) {
-            return Err(Error::Mismatch {
-                expected: *expected,
-                found: layer.blob,
-            });
+            return Err(Error::Mismatch { expected: *expected, found: layer.blob });
         }
         let kept = self.disk.layer(&layer.diff_id);
         if kept.is_dir() && self.disk.blob(&layer.blob).is_file() {
@@ -202,20 +195,13 @@ impl<'a> Writer<'a> {
         let manifest = ImageManifestBuilder::default()
             .schema_version(2_u32)
             .media_type(MediaType::ImageManifest)
-            .config(descriptor(
-                MediaType::ImageConfig,
-                bytes.len() as u64,
-                &config_digest,
-            ))
+            .config(descriptor(MediaType::ImageConfig, bytes.len() as u64, &config_digest))
             .layers(layers.iter().map(layer_descriptor).collect::<Vec<_>>())
             .build()
             .expect("all required fields are given");
         let bytes = serde_json::to_vec(&manifest).expect("a manifest is always valid JSON");
         let digest = self.put_blob(&bytes)?;
-        let reference = Reference {
-            name: name.clone(),
-            manifest: digest,
-        };
+        let reference = Reference { name: name.clone(), manifest: digest };
         let text = serde_json::to_vec(&reference).expect("our own types are always valid JSON");
         let path = self.disk.reference(&name);
         if fs::read(&path).ok().as_deref() != Some(&text) {
@@ -251,16 +237,12 @@ impl<'a> Writer<'a> {
 }
 
 fn broken(err: io::Error) -> Error {
-    Error::Archive {
-        reason: err.to_string(),
-    }
+    Error::Archive { reason: err.to_string() }
 }
 
 fn descriptor(kind: MediaType, size_bytes: u64, digest: &Digest) -> Descriptor {
-    let digest: oci_spec::image::Digest = digest
-        .to_string()
-        .parse()
-        .expect("our digests are OCI's digests");
+    let digest: oci_spec::image::Digest =
+        digest.to_string().parse().expect("our digests are OCI's digests");
     Descriptor::new(kind, size_bytes, digest)
 }
 

@@ -31,9 +31,7 @@ pub(crate) fn derive(
         }
         for (_, other) in &wish.links {
             let dependencies = &mut service.depends_on;
-            dependencies
-                .entry(other.clone())
-                .or_insert_with(link_dependency);
+            dependencies.entry(other.clone()).or_insert_with(link_dependency);
         }
     }
     for (name, wish) in wishes {
@@ -44,10 +42,7 @@ pub(crate) fn derive(
             match settle(&system, &need) {
                 Ok(endpoint) => {
                     let line = Line {
-                        to: LineTarget {
-                            endpoint: Some(endpoint),
-                            ..need.to
-                        },
+                        to: LineTarget { endpoint: Some(endpoint), ..need.to },
                         on_change: need.on_change,
                         derived: false,
                     };
@@ -73,11 +68,7 @@ fn at(found: Diagnostic, place: Option<&Place>) -> Diagnostic {
 
 fn add_endpoint(provides: &mut BTreeMap<EndpointName, Endpoint>, port: u16) {
     let name = EndpointName::new(port.to_string()).expect("a number is an endpoint name");
-    let endpoint = Endpoint {
-        port,
-        protocol: "tcp".to_owned(),
-        health: None,
-    };
+    let endpoint = Endpoint { port, protocol: "tcp".to_owned(), health: None };
     provides.entry(name).or_insert(endpoint);
 }
 
@@ -95,10 +86,8 @@ fn settle(system: &System, need: &Need) -> Result<EndpointName, Box<Diagnostic>>
     let target = &need.to.service;
     let Some(known) = endpoints(system, target) else {
         let names = system.services.keys().chain(system.external.keys());
-        let message = format!(
-            "the need `{}` leads to `{target}`, which is not defined",
-            need.alias
-        );
+        let message =
+            format!("the need `{}` leads to `{target}`, which is not defined", need.alias);
         let mut found = Diagnostic::error(codes::UNDEFINED, message);
         if let Some(name) = nearest(target.as_str(), names.map(ServiceName::as_str)) {
             found = found.hint(format!("`{name}` exists; did you mean that?"));
@@ -106,10 +95,7 @@ fn settle(system: &System, need: &Need) -> Result<EndpointName, Box<Diagnostic>>
         return Err(Box::new(found));
     };
     let list = || {
-        let names: Vec<String> = known
-            .iter()
-            .map(|name| format!("`{target}/{name}`"))
-            .collect();
+        let names: Vec<String> = known.iter().map(|name| format!("`{target}/{name}`")).collect();
         names.join(", ")
     };
     match (&need.to.endpoint, known.as_slice()) {
@@ -117,9 +103,8 @@ fn settle(system: &System, need: &Need) -> Result<EndpointName, Box<Diagnostic>>
         (None, [only]) => Ok((*only).clone()),
         (_, []) => {
             let message = format!("`{target}` provides no endpoint");
-            let found = Diagnostic::error(codes::AMBIGUOUS_ENDPOINT, message).hint(format!(
-                "add `provides: {{NAME: PORT}}` to `{target}`'s x-brickyard"
-            ));
+            let found = Diagnostic::error(codes::AMBIGUOUS_ENDPOINT, message)
+                .hint(format!("add `provides: {{NAME: PORT}}` to `{target}`'s x-brickyard"));
             Err(Box::new(found))
         }
         (None, _) => {
@@ -156,9 +141,8 @@ fn implied_lines(
     for (alias, other, is_link) in links.chain(dependencies) {
         let by_name = alias.as_str() == other.as_str();
         // A link is as good as written: only a need makes it superfluous, not another link.
-        let known = needs
-            .values()
-            .any(|line| line.to.service == other && !(is_link && line.derived));
+        let known =
+            needs.values().any(|line| line.to.service == other && !(is_link && line.derived));
         if needs.contains_key(&alias) || (by_name && known) {
             continue;
         }
@@ -171,16 +155,8 @@ fn implied_lines(
         };
         let restarts = service.depends_on.get(&other).is_some_and(|on| on.restart);
         let line = Line {
-            to: LineTarget {
-                elsewhere: None,
-                service: other,
-                endpoint,
-            },
-            on_change: if restarts {
-                OnChange::Restart
-            } else {
-                OnChange::Auto
-            },
+            to: LineTarget { elsewhere: None, service: other, endpoint },
+            on_change: if restarts { OnChange::Restart } else { OnChange::Auto },
             derived: true,
         };
         needs.insert(alias, line);

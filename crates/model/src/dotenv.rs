@@ -20,13 +20,8 @@ pub fn parse(
     source: &Arc<Source>,
     environment: &BTreeMap<String, String>,
 ) -> (BTreeMap<String, String>, Diagnostics) {
-    let mut reader = Reader {
-        source,
-        at: 0,
-        environment,
-        variables: BTreeMap::new(),
-        diagnostics: Vec::new(),
-    };
+    let mut reader =
+        Reader { source, at: 0, environment, variables: BTreeMap::new(), diagnostics: Vec::new() };
     if source.text.starts_with('\u{feff}') {
         reader.at = '\u{feff}'.len_utf8();
     }
@@ -74,10 +69,8 @@ impl Reader<'_> {
         if self.rest().is_empty() || self.rest().starts_with('#') {
             return self.skip_line();
         }
-        let after_export = self
-            .rest()
-            .strip_prefix("export")
-            .filter(|rest| rest.starts_with([' ', '\t']));
+        let after_export =
+            self.rest().strip_prefix("export").filter(|rest| rest.starts_with([' ', '\t']));
         if let Some(rest) = after_export {
             self.at = self.source.text.len() - rest.len();
             self.skip(|c| c == ' ' || c == '\t');

@@ -22,9 +22,7 @@ pub fn start_order(system: &System) -> Vec<Vec<ServiceName>> {
     let component = components(&all);
     let mut waiting: Edges<'_> = hard;
     for (name, targets) in &all {
-        let outside = targets
-            .iter()
-            .filter(|target| component[*target] != component[name]);
+        let outside = targets.iter().filter(|target| component[*target] != component[name]);
         waiting.entry(name).or_default().extend(outside);
     }
     levels(waiting)
@@ -36,17 +34,9 @@ pub fn dependents_of(system: &System, target: &ServiceName) -> BTreeSet<ServiceN
     let leads_there = |name: &&ServiceName| {
         let service = &system.services[*name];
         service.depends_on.contains_key(target)
-            || service
-                .needs
-                .values()
-                .any(|line| line.to.service == *target)
+            || service.needs.values().any(|line| line.to.service == *target)
     };
-    system
-        .services
-        .keys()
-        .filter(leads_there)
-        .cloned()
-        .collect()
+    system.services.keys().filter(leads_there).cloned().collect()
 }
 
 /// One circle of `depends_on` for every group of services that wait for each other, each as the

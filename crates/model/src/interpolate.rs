@@ -42,11 +42,7 @@ pub fn substitute(
     lookup: &dyn Fn(&str) -> Option<String>,
     findings: &mut Vec<Finding>,
 ) -> String {
-    let mut reader = Reader {
-        rest: text,
-        lookup,
-        findings,
-    };
+    let mut reader = Reader { rest: text, lookup, findings };
     reader.text(None, 0)
 }
 
@@ -56,11 +52,7 @@ pub fn interpolate(
     environment: &BTreeMap<String, String>,
     diagnostics: &mut Diagnostics,
 ) {
-    let mut walk = Walk {
-        environment,
-        warned: BTreeSet::new(),
-        diagnostics,
-    };
+    let mut walk = Walk { environment, warned: BTreeSet::new(), diagnostics };
     walk.node(root);
 }
 
@@ -87,10 +79,7 @@ impl Walk<'_> {
             }
             Kind::Sequence(items) => items.iter_mut().for_each(|item| self.node(item)),
             Kind::Mapping(entries) => {
-                for entry in entries
-                    .iter_mut()
-                    .filter(|entry| entry.key != "x-brickyard")
-                {
+                for entry in entries.iter_mut().filter(|entry| entry.key != "x-brickyard") {
                     self.node(&mut entry.value);
                 }
             }
@@ -109,11 +98,7 @@ impl Walk<'_> {
                 (found, name)
             }
             Finding::Required { name, message } => {
-                let said = if message.is_empty() {
-                    String::new()
-                } else {
-                    format!(": {message}")
-                };
+                let said = if message.is_empty() { String::new() } else { format!(": {message}") };
                 let message = format!("the variable `{name}` must be set{said}");
                 (Diagnostic::error(codes::REQUIRED_VARIABLE, message), name)
             }
@@ -126,19 +111,14 @@ impl Walk<'_> {
             }
         };
         let span = narrow(place, &wanted);
-        self.diagnostics
-            .push(diagnostic.at(&place.source, span, ""));
+        self.diagnostics.push(diagnostic.at(&place.source, span, ""));
     }
 }
 
 /// The part of a value's source that holds `wanted`, or all of it.
 fn narrow(place: &Place, wanted: &str) -> std::ops::Range<usize> {
     let whole = place.span.clone();
-    let found = place
-        .source
-        .text
-        .get(whole.clone())
-        .and_then(|text| text.find(wanted));
+    let found = place.source.text.get(whole.clone()).and_then(|text| text.find(wanted));
     match found {
         Some(at) => whole.start + at..whole.start + at + wanted.len(),
         None => whole,
@@ -194,17 +174,13 @@ impl Reader<'_> {
 
     /// The rest is not looked at again: one finding for one broken text is enough.
     fn invalid(&mut self, from: &str) {
-        self.findings.push(Finding::Invalid {
-            rest: from.to_owned(),
-        });
+        self.findings.push(Finding::Invalid { rest: from.to_owned() });
         self.rest = "";
     }
 
     fn value_or_unset(&mut self, name: &str) -> String {
         (self.lookup)(name).unwrap_or_else(|| {
-            self.findings.push(Finding::Unset {
-                name: name.to_owned(),
-            });
+            self.findings.push(Finding::Unset { name: name.to_owned() });
             String::new()
         })
     }
@@ -238,10 +214,7 @@ impl Reader<'_> {
             ("?", Some(value)) => (value, false),
             ("?", None) => {
                 self.findings.truncate(word_findings);
-                self.findings.push(Finding::Required {
-                    name: name.to_owned(),
-                    message: word,
-                });
+                self.findings.push(Finding::Required { name: name.to_owned(), message: word });
                 return Some(String::new());
             }
             _ => return None,
@@ -256,16 +229,11 @@ impl Reader<'_> {
 
 fn name_length(text: &str) -> usize {
     let bytes = text.as_bytes();
-    let starts = bytes
-        .first()
-        .is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'_');
+    let starts = bytes.first().is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'_');
     if !starts {
         return 0;
     }
-    bytes
-        .iter()
-        .take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_')
-        .count()
+    bytes.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count()
 }
 
 #[cfg(test)]
@@ -305,19 +273,15 @@ mod tests {
     fn findings_name_the_variable() {
         let unset = |name: &str| Finding::Unset { name: name.into() };
         assert_eq!(run("a$NONE"), ("a".into(), vec![unset("NONE")]));
-        let required = |message: &str| Finding::Required {
-            name: "NONE".into(),
-            message: message.into(),
-        };
+        let required =
+            |message: &str| Finding::Required { name: "NONE".into(), message: message.into() };
         assert_eq!(run("${NONE:?say $SET}").1, [required("say value")]);
         assert_eq!(run("${NONE?}").1, [required("")]);
     }
 
     #[test]
     fn broken_expressions_are_found() {
-        for text in [
-            "$", "a $ b", "${", "${}", "${SET", "${SET:}", "${SET!x}", "${SET:-", "$1",
-        ] {
+        for text in ["$", "a $ b", "${", "${}", "${SET", "${SET:}", "${SET!x}", "${SET:-", "$1"] {
             let findings = run(text).1;
             assert!(
                 matches!(findings.last(), Some(Finding::Invalid { .. })),

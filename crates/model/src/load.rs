@@ -16,12 +16,8 @@ use crate::types::System;
 use crate::{codes, derive, dotenv, tree, validate};
 
 /// Names that a Compose file has, the preferred one first.
-const DEFAULT_NAMES: [&str; 4] = [
-    "compose.yaml",
-    "compose.yml",
-    "docker-compose.yaml",
-    "docker-compose.yml",
-];
+const DEFAULT_NAMES: [&str; 4] =
+    ["compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"];
 
 /// What loading needs.
 pub struct Input<'a> {
@@ -66,10 +62,7 @@ pub fn load(input: &Input<'_>) -> Loaded {
         let label = found.labels.first();
         label.map(|label| (label.source.name.clone(), label.span.start))
     });
-    Loaded {
-        system,
-        diagnostics,
-    }
+    Loaded { system, diagnostics }
 }
 
 fn stages(input: &Input<'_>, diagnostics: &mut Diagnostics) -> Option<System> {
@@ -138,10 +131,7 @@ fn environment(input: &Input<'_>, diagnostics: &mut Diagnostics) -> BTreeMap<Str
                 // A later file may use what an earlier one says.
                 let mut known = variables.clone();
                 known.extend(input.environment.clone());
-                let shown = path
-                    .strip_prefix(&input.project_directory)
-                    .unwrap_or(path)
-                    .as_str();
+                let shown = path.strip_prefix(&input.project_directory).unwrap_or(path).as_str();
                 let (found, findings) = dotenv::parse(&Source::new(shown, text), &known);
                 variables.extend(found);
                 diagnostics.extend(findings);
@@ -193,10 +183,7 @@ fn name(
 
 /// A directory's name with all removed that no name may have, as Compose does it.
 fn directory_name(directory: &Utf8Path) -> SystemName {
-    let base = directory
-        .file_name()
-        .unwrap_or_default()
-        .to_ascii_lowercase();
+    let base = directory.file_name().unwrap_or_default().to_ascii_lowercase();
     let kept = base
         .chars()
         .filter(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-'));

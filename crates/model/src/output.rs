@@ -20,16 +20,11 @@ pub fn to_yaml(system: &System) -> String {
     let mut root = Map::new();
     root.insert("name".into(), json!(system.name));
     let services = system.services.iter();
-    let services: Map<String, Value> = services
-        .map(|(name, service)| (name.to_string(), service_value(service)))
-        .collect();
+    let services: Map<String, Value> =
+        services.map(|(name, service)| (name.to_string(), service_value(service))).collect();
     root.insert("services".into(), Value::Object(services));
     if !system.volumes.is_empty() {
-        let volumes: BTreeMap<_, _> = system
-            .volumes
-            .iter()
-            .map(|name| (name, json!({})))
-            .collect();
+        let volumes: BTreeMap<_, _> = system.volumes.iter().map(|name| (name, json!({}))).collect();
         root.insert("volumes".into(), json!(volumes));
     }
     let mut out = String::new();
@@ -132,10 +127,7 @@ fn service_value(service: &Service) -> Value {
     keys.put("pids_limit", json!(service.pids_max));
     keys.put("labels", json!(service.labels));
     let update = update_config(&service.update);
-    keys.put(
-        "deploy",
-        json!({"replicas": service.replicas, "update_config": update}),
-    );
+    keys.put("deploy", json!({"replicas": service.replicas, "update_config": update}));
     keys.put("x-brickyard", extension(service));
     Value::Object(keys.0)
 }
@@ -158,9 +150,7 @@ fn links(service: &Service) -> Value {
         line.derived && alias.as_str() != line.to.service.as_str()
     };
     let needs = service.needs.iter().filter(renamed);
-    needs
-        .map(|(alias, line)| json!(format!("{}:{alias}", line.to.service)))
-        .collect()
+    needs.map(|(alias, line)| json!(format!("{}:{alias}", line.to.service))).collect()
 }
 
 fn mount(mount: &Mount) -> Value {
@@ -200,9 +190,9 @@ fn restart(policy: RestartPolicy) -> Value {
         RestartPolicy::Always => json!("always"),
         RestartPolicy::UnlessStopped => json!("unless-stopped"),
         RestartPolicy::OnFailure { retries_max: None } => json!("on-failure"),
-        RestartPolicy::OnFailure {
-            retries_max: Some(count),
-        } => json!(format!("on-failure:{count}")),
+        RestartPolicy::OnFailure { retries_max: Some(count) } => {
+            json!(format!("on-failure:{count}"))
+        }
     }
 }
 
@@ -238,9 +228,8 @@ fn probe_value(probe: &Probe) -> Value {
 fn extension(service: &Service) -> Value {
     let mut keys = Keys::default();
     let provides = service.provides.iter();
-    let provides: Map<String, Value> = provides
-        .map(|(name, endpoint)| (name.to_string(), endpoint_value(endpoint)))
-        .collect();
+    let provides: Map<String, Value> =
+        provides.map(|(name, endpoint)| (name.to_string(), endpoint_value(endpoint))).collect();
     keys.put("provides", Value::Object(provides));
     let needs = service.needs.iter().filter(|(_, line)| !line.derived);
     let needs: Map<String, Value> = needs
@@ -250,14 +239,10 @@ fn extension(service: &Service) -> Value {
         })
         .collect();
     keys.put("needs", Value::Object(needs));
-    keys.put(
-        "templates",
-        service.templates.iter().map(template).collect(),
-    );
+    keys.put("templates", service.templates.iter().map(template).collect());
     let environment = service.environment_templates.iter();
-    let environment: Map<String, Value> = environment
-        .map(|(key, template)| (key.clone(), json!(template.text)))
-        .collect();
+    let environment: Map<String, Value> =
+        environment.map(|(key, template)| (key.clone(), json!(template.text))).collect();
     keys.put("environment", Value::Object(environment));
     Value::Object(keys.0)
 }
@@ -303,11 +288,7 @@ fn escaped(value: Value) -> Value {
         Value::Array(items) => items.into_iter().map(escaped).collect(),
         Value::Object(entries) => {
             let entries = entries.into_iter().map(|(key, value)| {
-                let value = if key == "x-brickyard" {
-                    value
-                } else {
-                    escaped(value)
-                };
+                let value = if key == "x-brickyard" { value } else { escaped(value) };
                 (key, value)
             });
             Value::Object(entries.collect())

@@ -41,10 +41,7 @@ mod tests {
     fn words_are_grouped_by_quotes_and_backslashes() {
         for (text, expected) in [
             ("nginx -g 'daemon off;'", vec!["nginx", "-g", "daemon off;"]),
-            (
-                r#"a "b \"c\"" d\ e "" f"#,
-                vec!["a", "b \"c\"", "d e", "", "f"],
-            ),
+            (r#"a "b \"c\"" d\ e "" f"#, vec!["a", "b \"c\"", "d e", "", "f"]),
             ("  x\n\ty  ", vec!["x", "y"]),
             ("x'y'z", vec!["xyz"]),
             ("", vec![]),

@@ -142,52 +142,23 @@ pub(crate) const DEPLOY: &[&str] = &[
     "update_config",
 ];
 
-pub(crate) const UPDATE_CONFIG: &[&str] = &[
-    "delay",
-    "failure_action",
-    "max_failure_ratio",
-    "monitor",
-    "order",
-    "parallelism",
-];
+pub(crate) const UPDATE_CONFIG: &[&str] =
+    &["delay", "failure_action", "max_failure_ratio", "monitor", "order", "parallelism"];
 
 pub(crate) const RESOURCES: &[&str] = &["limits", "reservations"];
 
 pub(crate) const LIMITS: &[&str] = &["cpus", "memory", "pids"];
 
-pub(crate) const HEALTHCHECK: &[&str] = &[
-    "disable",
-    "interval",
-    "retries",
-    "start_interval",
-    "start_period",
-    "test",
-    "timeout",
-];
+pub(crate) const HEALTHCHECK: &[&str] =
+    &["disable", "interval", "retries", "start_interval", "start_period", "test", "timeout"];
 
 pub(crate) const DEPENDENCY: &[&str] = &["condition", "required", "restart"];
 
-pub(crate) const PORT: &[&str] = &[
-    "app_protocol",
-    "host_ip",
-    "mode",
-    "name",
-    "protocol",
-    "published",
-    "target",
-];
+pub(crate) const PORT: &[&str] =
+    &["app_protocol", "host_ip", "mode", "name", "protocol", "published", "target"];
 
-pub(crate) const MOUNT: &[&str] = &[
-    "bind",
-    "consistency",
-    "image",
-    "read_only",
-    "source",
-    "target",
-    "tmpfs",
-    "type",
-    "volume",
-];
+pub(crate) const MOUNT: &[&str] =
+    &["bind", "consistency", "image", "read_only", "source", "target", "tmpfs", "type", "volume"];
 
 pub(crate) const MOUNT_BIND: &[&str] = &["create_host_path", "propagation", "recursive", "selinux"];
 

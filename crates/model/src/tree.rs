@@ -90,10 +90,9 @@ impl Node {
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Self> {
         match &self.kind {
-            Kind::Mapping(entries) => entries
-                .iter()
-                .find(|entry| entry.key == key)
-                .map(|entry| &entry.value),
+            Kind::Mapping(entries) => {
+                entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value)
+            }
             Kind::Scalar { .. } | Kind::Sequence(_) => None,
         }
     }
@@ -140,10 +139,7 @@ struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     fn place(&self, span: Range<usize>) -> Place {
-        Place {
-            source: Arc::clone(self.source),
-            span,
-        }
+        Place { source: Arc::clone(self.source), span }
     }
 
     fn stop(&self, message: impl Into<String>, span: Range<usize>) -> Stopped {
@@ -206,10 +202,7 @@ impl<'a> Builder<'a> {
             Event::Alias(id) => return self.alias(id, span, depth),
             Event::Scalar(text, style, anchor, tag) => {
                 let mut plain = style == ScalarStyle::Plain;
-                match tag
-                    .as_deref()
-                    .map(|tag| (tag.core_suffix(), tag.original()))
-                {
+                match tag.as_deref().map(|tag| (tag.core_suffix(), tag.original())) {
                     Some((Some("str"), _)) => plain = false,
                     Some((None, name)) => return Err(self.tag(&name, span)),
                     Some((Some(_), _)) | None => {}
@@ -327,11 +320,7 @@ impl<'a> Builder<'a> {
                 merges.push(value);
                 continue;
             }
-            let entry = Entry {
-                key: text,
-                key_place: self.place(key_span),
-                value,
-            };
+            let entry = Entry { key: text, key_place: self.place(key_span), value };
             match entries.iter().find(|other| other.key == entry.key) {
                 None => entries.push(entry),
                 Some(first) => {
@@ -353,9 +342,9 @@ impl<'a> Builder<'a> {
                 }
                 Ok(())
             }
-            Kind::Sequence(values) => values
-                .into_iter()
-                .try_for_each(|value| self.merge(entries, value)),
+            Kind::Sequence(values) => {
+                values.into_iter().try_for_each(|value| self.merge(entries, value))
+            }
             Kind::Scalar { .. } => {
                 let span = value.place.span;
                 Err(self.stop("`<<` takes a mapping or a list of mappings", span))
@@ -440,10 +429,7 @@ mod tests {
     fn broken_yaml_says_where() {
         let message = first_message("services:\n  web: [a, b\n  db: {}\n");
         assert!(message.contains("this is not valid YAML"), "{message}");
-        assert!(
-            message.starts_with('2') || message.starts_with('3'),
-            "{message}"
-        );
+        assert!(message.starts_with('2') || message.starts_with('3'), "{message}");
         assert!(first_message("a: *nowhere\n").starts_with("1:"));
         assert!(first_message("a: !reset null\n").contains("`!reset` is not supported yet"));
         assert!(first_message("a: 1\n---\nb: 2\n").contains("more than one YAML document"));

@@ -18,10 +18,7 @@ pub(crate) fn validate(
     places: &BTreeMap<Spot, Place>,
     diagnostics: &mut Diagnostics,
 ) {
-    let mut check = Check {
-        places,
-        diagnostics,
-    };
+    let mut check = Check { places, diagnostics };
     check.dependencies(system);
     check.start_cycles(system);
     check.images(system);
@@ -64,10 +61,7 @@ impl Check<'_> {
                     let hint = format!("a service named `{near}` exists; did you mean that?");
                     found = found.hint(hint);
                 }
-                self.add(
-                    found,
-                    &[(Spot::Dependency(name.clone(), other.clone()), "")],
-                );
+                self.add(found, &[(Spot::Dependency(name.clone(), other.clone()), "")]);
                 false
             });
         }
@@ -77,10 +71,7 @@ impl Check<'_> {
         for cycle in graph::start_cycles(system) {
             let mut shown: Vec<String> = cycle.iter().map(|name| format!("`{name}`")).collect();
             shown.push(shown[0].clone());
-            let message = format!(
-                "services wait for each other's start: {}",
-                shown.join(" -> ")
-            );
+            let message = format!("services wait for each other's start: {}", shown.join(" -> "));
             let spots: Vec<_> = cycle
                 .iter()
                 .zip(cycle.iter().cycle().skip(1))

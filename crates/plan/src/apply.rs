@@ -11,7 +11,8 @@ use brickyard_core::spec::Exit;
 use brickyard_core::{Alias, Digest, Generation};
 use camino::Utf8PathBuf;
 
-use crate::decide::{Action, STEADY_MS, StartJob};
+use crate::action::{Action, StartJob};
+use crate::decide::STEADY_MS;
 use crate::observed::{Health, Observed, Place, Record, State};
 use crate::wanted::Wanted;
 
@@ -62,78 +63,55 @@ pub enum Outcome {
 
 /// Changes the record that an action concerns, before its effect begins.
 pub fn begin(observed: &mut Observed, action: &Action, now_ms: Millis) {
+    if let Action::Intend(record) = action {
+        observed.put((**record).clone());
+        return;
+    }
+    let (place, generation) = action.subject();
     match action {
-        Action::Intend(record) => observed.put((**record).clone()),
-        Action::Refuse {
-            place,
-            generation,
-            dest,
-            digest,
-            ..
-        } => {
-            let transient = observed.transient_mut(place, *generation);
+        Action::Refuse { dest, digest, .. } => {
+            let transient = observed.transient_mut(place, generation);
             transient.refused.insert(dest.clone(), *digest);
         }
-        Action::GiveUp {
-            place,
-            generation,
-            spec,
-            ..
-        } => {
-            if let Some(record) = observed.get(place, *generation) {
+        Action::GiveUp { spec, .. } => {
+            if let Some(record) = observed.get(place, generation) {
                 let key = (record.deploy, *spec);
                 observed.given_up.insert(place.clone(), key);
             }
-            if let Some(record) = observed.get_mut(place, *generation) {
-                let pid = record.state.pid().unwrap_or(0);
-                record.state = State::Stopping { pid, remove: true };
-            }
-        }
-        Action::Start {
-            place,
-            generation,
-            job,
-            ..
-        } => {
-            change(observed, place, *generation, |record| {
-                record.restarts += u32::from(record.state != State::Intended);
-                record.state = State::Intended;
-                record.started_ms = now_ms;
-                prepare(record, job);
+            change(observed, place, generation, |record| {
+                to_stopping(record, true);
             });
         }
-        Action::Restart {
-            place,
-            generation,
-            job,
-            ..
-        } => {
-            change(observed, place, *generation, |record| {
-                record.restart_requested = true;
-                record.restarts += 1;
-                record.started_ms = now_ms;
-                prepare(record, job);
+        Action::Start { job, .. } => change(observed, place, generation, |record| {
+            record.restarts += u32::from(record.state != State::Intended);
+            record.state = State::Intended;
+            record.started_ms = now_ms;
+            prepare(record, job);
+        }),
+        Action::Restart { job, .. } => change(observed, place, generation, |record| {
+            record.restart_requested = true;
+            record.restarts += 1;
+            record.started_ms = now_ms;
+            prepare(record, job);
+        }),
+        Action::Stop { remove, .. } => {
+            change(observed, place, generation, |record| {
+                to_stopping(record, *remove);
             });
         }
-        Action::Stop {
-            place,
-            generation,
-            remove,
-            ..
-        } => {
-            change(observed, place, *generation, |record| {
-                let pid = record.state.pid().unwrap_or(0);
-                record.state = State::Stopping {
-                    pid,
-                    remove: *remove,
-                };
-            });
-        }
-        Action::Remove { .. } | Action::Render { .. } | Action::Reload { .. } => {}
+        Action::Intend(_)
+        | Action::Remove { .. }
+        | Action::Render { .. }
+        | Action::Reload { .. } => {}
     }
     if let Some((place, generation, busy)) = action.busy() {
         observed.transient_mut(place, generation).busy = Some(busy);
     }
+}
+
+fn to_stopping(record: &mut Record, remove: bool) {
+    let pid = record.state.pid().unwrap_or(0);
+    record.state = State::Stopping { pid, remove };
 }
 
 fn prepare(record: &mut Record, job: &StartJob) {
@@ -143,11 +121,8 @@ fn prepare(record: &mut Record, job: &StartJob) {
     record.health = Health::Starting;
     record.lines.clone_from(&job.lines);
     record.pinned.clone_from(&job.pinned);
-    record.rendered = job
-        .files
-        .iter()
-        .map(|file| (file.template.dest.clone(), file.digest))
-        .collect();
+    record.rendered =
+        job.files.iter().map(|file| (file.template.dest.clone(), file.digest)).collect();
     record.loaded.clone_from(&record.rendered);
 }
 
@@ -183,73 +158,36 @@ pub fn finish(
     if !matches!(outcome, Outcome::Ended(_) | Outcome::Health(_)) {
         observed.transient_mut(place, generation).busy = None;
     }
-    let has_checks = wanted
-        .services
-        .get(&place.service)
-        .is_some_and(|service| !service.probes().is_empty());
-    let at_start = if has_checks {
-        Health::Starting
-    } else {
-        Health::Healthy
-    };
     match outcome {
         Outcome::Started(result) => change(observed, place, generation, |record| {
-            record.restart_requested = false;
-            // One without checks is healthy when it has run for a moment.
-            record.health = Health::Starting;
-            match result {
-                Ok(pid) => record.state = State::Running { pid },
-                Err(reason) => {
-                    record.failures += 1;
-                    record.state = State::Refused {
-                        reason,
-                        time_ms: now_ms,
-                    };
-                }
-            }
+            started(record, result, now_ms);
         }),
         Outcome::Stopped { removed: true, .. } | Outcome::Removed => {
             observed.remove(place, generation);
         }
-        Outcome::Stopped {
-            exit,
-            removed: false,
-        } => {
-            change(observed, place, generation, |record| {
-                record.state = State::Stopped { exit }
-            });
-        }
-        Outcome::Rendered {
-            dest,
-            digest,
-            silent,
-            result,
-        } => {
+        Outcome::Stopped { exit, .. } => change(observed, place, generation, |record| {
+            record.state = State::Stopped { exit };
+        }),
+        Outcome::Rendered { dest, digest, silent, result } => {
             rendered(observed, place, generation, (dest, digest), silent, &result);
         }
-        Outcome::Reloaded {
-            loaded,
-            lines,
-            result,
-        } => {
-            reloaded(
-                observed,
-                place,
-                generation,
-                (loaded, lines),
-                result.is_ok(),
-                now_ms,
-                at_start,
-            );
+        Outcome::Reloaded { loaded, lines, result: Ok(()) } => {
+            // The next of its tier waits until this one is known to serve with what it has loaded.
+            let service = wanted.services.get(&place.service);
+            let has_checks = service.is_some_and(|service| !service.probes().is_empty());
+            let health = if has_checks { Health::Starting } else { Health::Healthy };
+            reloaded(observed, place, generation, loaded, lines, health);
+        }
+        Outcome::Reloaded { result: Err(_), .. } => {
+            let transient = observed.transient_mut(place, generation);
+            let doublings = transient.reload_failures.min(8);
+            transient.reload_failures += 1;
+            transient.reload_not_before_ms = now_ms + (RELOAD_RETRY_FIRST_MS << doublings);
         }
         Outcome::Interrupted => {}
         Outcome::Ended(exit) => change(observed, place, generation, |record| {
-            let ran_ms = now_ms.saturating_sub(record.started_ms);
-            record.failures = if ran_ms >= STEADY_MS {
-                1
-            } else {
-                record.failures + 1
-            };
+            let was_steady = now_ms.saturating_sub(record.started_ms) >= STEADY_MS;
+            record.failures = if was_steady { 1 } else { record.failures + 1 };
             record.state = State::Exited { exit };
             record.health = Health::Starting;
         }),
@@ -266,6 +204,19 @@ pub fn finish(
     true
 }
 
+/// One without checks is healthy, too, only when it has run for a moment.
+fn started(record: &mut Record, result: Result<i32, String>, now_ms: Millis) {
+    record.restart_requested = false;
+    record.health = Health::Starting;
+    match result {
+        Ok(pid) => record.state = State::Running { pid },
+        Err(reason) => {
+            record.failures += 1;
+            record.state = State::Refused { reason, time_ms: now_ms };
+        }
+    }
+}
+
 fn is_lifecycle(busy: crate::observed::Busy) -> bool {
     busy == crate::observed::Busy::Lifecycle
 }
@@ -279,16 +230,10 @@ fn rendered(
     result: &Result<(), String>,
 ) {
     if result.is_err() {
-        observed
-            .transient_mut(place, generation)
-            .refused
-            .insert(dest, digest);
+        observed.transient_mut(place, generation).refused.insert(dest, digest);
         return;
     }
-    observed
-        .transient_mut(place, generation)
-        .refused
-        .remove(&dest);
+    observed.transient_mut(place, generation).refused.remove(&dest);
     change(observed, place, generation, |record| {
         if silent {
             record.loaded.insert(dest.clone(), digest);
@@ -301,24 +246,16 @@ fn reloaded(
     observed: &mut Observed,
     place: &Place,
     generation: Generation,
-    (loaded, lines): (BTreeMap<Utf8PathBuf, Digest>, BTreeMap<Alias, Digest>),
-    is_done: bool,
-    now_ms: Millis,
-    at_start: Health,
+    loaded: BTreeMap<Utf8PathBuf, Digest>,
+    lines: BTreeMap<Alias, Digest>,
+    health: Health,
 ) {
     let transient = observed.transient_mut(place, generation);
-    if !is_done {
-        let doublings = transient.reload_failures.min(8);
-        transient.reload_failures += 1;
-        transient.reload_not_before_ms = now_ms + (RELOAD_RETRY_FIRST_MS << doublings);
-        return;
-    }
     transient.reload_failures = 0;
     transient.reload_not_before_ms = 0;
     change(observed, place, generation, |record| {
         record.loaded = loaded;
         record.lines = lines;
-        // The next of its tier waits until this one is known to serve with what it has loaded.
-        record.health = at_start;
+        record.health = health;
     });
 }

@@ -13,15 +13,16 @@
 use std::collections::BTreeMap;
 
 use brickyard_core::clock::Millis;
-use brickyard_core::spec::{Exit, InstanceSpec};
-use brickyard_core::{Alias, Digest, Generation, ServiceName, Slot};
+use brickyard_core::spec::Exit;
+use brickyard_core::{Digest, Generation, ServiceName, Slot};
 use brickyard_model::types::{FailureAction, OnChange, Reload, RestartPolicy, UpdateOrder};
 use camino::Utf8PathBuf;
 
+use crate::action::{Action, Decision, StartJob};
 use crate::difference::{Desired, RenderedFile, Replacement, changed_lines, desired, replacement};
-use crate::observed::{Busy, Health, Observed, Place, Record, State, Transient};
+use crate::observed::{Health, Observed, Place, Record, State, Transient};
 use crate::order::Order;
-use crate::view::{Target, View};
+use crate::view::View;
 use crate::wanted::{Wanted, WantedService};
 
 /// First pause before a start is repeated; it doubles with each failure.
@@ -32,129 +33,6 @@ const BACKOFF_LAST_MS: Millis = 60_000;
 pub const STEADY_MS: Millis = 10_000;
 /// Failures in a row after which a deploy counts a service as failed.
 pub const CRASH_LOOP_FAILURES: u32 = 3;
-
-/// What a start needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StartJob {
-    /// What runs.
-    pub spec: InstanceSpec,
-    /// Digest of the spec without rendered variables.
-    pub base: Digest,
-    /// Files put into place before.
-    pub files: Vec<RenderedFile>,
-    /// The other ends of its lines.
-    pub lines: BTreeMap<Alias, Digest>,
-    /// Lines that must not be followed.
-    pub pinned: BTreeMap<Alias, Vec<Target>>,
-}
-
-/// One thing to do. Every variant but `Intend` names a generation that exists.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Write the record of a new generation; an unspecified address is to be chosen.
-    Intend(Box<Record>),
-    /// Start an intended generation, or an ended one again.
-    Start {
-        /// Its slot.
-        place: Place,
-        /// Which.
-        generation: Generation,
-        /// What is started.
-        job: Box<StartJob>,
-        /// Why.
-        reason: String,
-    },
-    /// Stop a running generation and start it again, address and files kept.
-    Restart {
-        /// Its slot.
-        place: Place,
-        /// Which.
-        generation: Generation,
-        /// What is started.
-        job: Box<StartJob>,
-        /// Why.
-        reason: String,
-    },
-    /// Stop a generation.
-    Stop {
-        /// Its slot.
-        place: Place,
-        /// Which.
-        generation: Generation,
-        /// Whether it is removed afterwards.
-        remove: bool,
-        /// Why.
-        reason: String,
-    },
-    /// Remove a generation that does not run.
-    Remove {
-        /// Its slot.
-        place: Place,
-        /// Which.
-        generation: Generation,
-    },
-    /// Check a file and put it into place.
-    Render {
-        /// Its slot.
-        place: Place,
-        /// Which.
-        generation: Generation,
-        /// The file.
-        file: Box<RenderedFile>,
-    },
-    /// A template cannot be rendered; the old file stays. Told once for each cause.
-    Refuse {
-        /// Its slot.
-        place: Place,
-        /// Which.
-        generation: Generation,
-        /// The file's path.
-        dest: Utf8PathBuf,
-        /// Digest of the reason, by which it is recognised.
-        digest: Digest,
-        /// Why.
-        reason: String,
-    },
-    /// Tell a process of what is in place now.
-    Reload {
-        /// Its slot.
-        place: Place,
-        /// Which.
-        generation: Generation,
-        /// How; each way once.
-        methods: Vec<Reload>,
-        /// What it has loaded afterwards.
-        loaded: BTreeMap<Utf8PathBuf, Digest>,
-        /// The other ends of its lines, of which it has then taken notice.
-        lines: BTreeMap<Alias, Digest>,
-    },
-    /// A replacement failed: keep the older generation and do not try this spec again.
-    GiveUp {
-        /// Its slot.
-        place: Place,
-        /// The failed generation.
-        generation: Generation,
-        /// Its deploy and spec.
-        spec: Digest,
-        /// Why.
-        reason: String,
-    },
-}
-
-/// What may be done now, and what stands in the way of the rest.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Decision {
-    /// Things to do.
-    pub actions: Vec<Action>,
-    /// Slots that wait, and for what.
-    pub waiting: Vec<(Place, String)>,
-    /// Slots that failed, and why.
-    pub failed: Vec<(Place, String)>,
-    /// When time alone makes something possible.
-    pub wake_at_ms: Option<Millis>,
-    /// Whether something is under way or not healthy yet.
-    pub unsettled: bool,
-}
 
 /// Looks at everything and says what may be done now.
 #[must_use]
@@ -178,10 +56,7 @@ pub fn decide(
         decider.service(name, service);
     }
     for place in observed.records.keys() {
-        let replicas = wanted
-            .services
-            .get(&place.service)
-            .map_or(0, |s| s.replicas);
+        let replicas = wanted.services.get(&place.service).map_or(0, |s| s.replicas);
         if place.slot.0 > replicas {
             decider.surplus(place);
         }
@@ -202,10 +77,7 @@ struct Decider<'a> {
 impl Decider<'_> {
     fn service(&mut self, name: &ServiceName, service: &WantedService) {
         let places: Vec<Place> = (1..=service.replicas)
-            .map(|slot| Place {
-                service: name.clone(),
-                slot: Slot(slot),
-            })
+            .map(|slot| Place { service: name.clone(), slot: Slot(slot) })
             .collect();
         let mut room = self.room(service, &places);
         for place in &places {
@@ -233,11 +105,7 @@ impl Decider<'_> {
             return 0;
         }
         let changing = places.iter().filter(|place| {
-            let records = self
-                .observed
-                .records
-                .get(place)
-                .map_or(&[][..], Vec::as_slice);
+            let records = self.observed.records.get(place).map_or(&[][..], Vec::as_slice);
             records.len() > 1
                 || records.iter().any(|record| {
                     let took_place = record.replaces && record.deploy == self.wanted.deploy;
@@ -309,12 +177,7 @@ impl Decider<'_> {
     /// Whether every slot is at least intended: then a line without a target stays without one.
     fn all_intended(&self) -> bool {
         self.wanted.services.iter().all(|(name, service)| {
-            let count = self
-                .observed
-                .of(name)
-                .map(|r| r.place.slot)
-                .max()
-                .map_or(0, |s| s.0);
+            let count = self.observed.of(name).map(|r| r.place.slot).max().map_or(0, |s| s.0);
             count >= service.replicas || !service.stopped.is_empty()
         })
     }
@@ -402,10 +265,7 @@ impl Decider<'_> {
         self.decision.unsettled = true;
         let is_reaction = matches!(why, Replacement::Reaction { .. });
         if is_reaction && desired.variables_rising && record.is_running() {
-            self.wait(
-                &record.place,
-                "waits for the other end of a line to be healthy",
-            );
+            self.wait(&record.place, "waits for the other end of a line to be healthy");
             return;
         }
         // One that does not serve may change without regard to the others.
@@ -415,8 +275,7 @@ impl Decider<'_> {
             return;
         }
         if let Some(reason) =
-            self.order
-                .waits_for(self.wanted, self.observed, &record.place.service)
+            self.order.waits_for(self.wanted, self.observed, &record.place.service)
         {
             self.wait(&record.place, &reason);
             return;
@@ -429,12 +288,7 @@ impl Decider<'_> {
             *room -= 1;
         }
         let digests = (desired.digest, desired.base);
-        self.intend(
-            &record.place,
-            service,
-            digests,
-            Some((record, why, &desired.cause)),
-        );
+        self.intend(&record.place, service, digests, Some((record, why, &desired.cause)));
     }
 
     /// A slot in which a newer generation takes the place of older ones.
@@ -488,27 +342,15 @@ impl Decider<'_> {
     fn surplus(&mut self, place: &Place) {
         self.decision.unsettled = true;
         let goes = |name: &ServiceName| {
-            self.wanted
-                .services
-                .get(name)
-                .is_some_and(|service| service.replicas == 0)
+            self.wanted.services.get(name).is_some_and(|service| service.replicas == 0)
                 && self.observed.of(name).next().is_some()
         };
-        let user = self
-            .order
-            .dependents(&place.service)
-            .find(|name| goes(name))
-            .cloned();
+        let user = self.order.dependents(&place.service).find(|name| goes(name)).cloned();
         if let Some(user) = user {
             self.wait(place, &format!("waits for `{user}` to end"));
             return;
         }
-        let records = self
-            .observed
-            .records
-            .get(place)
-            .cloned()
-            .unwrap_or_default();
+        let records = self.observed.records.get(place).cloned().unwrap_or_default();
         for record in &records {
             if self.observed.transient(record).busy.is_none() {
                 self.clear(record, "it is not wanted any more");
@@ -539,18 +381,13 @@ impl Decider<'_> {
 
     fn wait(&mut self, place: &Place, reason: &str) {
         self.decision.unsettled = true;
-        self.decision
-            .waiting
-            .push((place.clone(), reason.to_owned()));
+        self.decision.waiting.push((place.clone(), reason.to_owned()));
     }
 
     fn start(&mut self, record: &Record, desired: &Desired, reason: &str) {
         self.decision.unsettled = true;
         let place = &record.place;
-        if let Some(reason) = self
-            .order
-            .waits_for(self.wanted, self.observed, &place.service)
-        {
+        if let Some(reason) = self.order.waits_for(self.wanted, self.observed, &place.service) {
             self.wait(place, &reason);
             return;
         }
@@ -601,9 +438,7 @@ impl Decider<'_> {
         };
         let looping = record.failures >= CRASH_LOOP_FAILURES;
         if is_failure && (!again || looping || exit.is_none()) {
-            self.decision
-                .failed
-                .push((record.place.clone(), failure_text(&record.state)));
+            self.decision.failed.push((record.place.clone(), failure_text(&record.state)));
         }
         if !again {
             return;
@@ -631,9 +466,7 @@ impl Decider<'_> {
         match record.health {
             Health::Starting => self.decision.unsettled = true,
             Health::Unhealthy => {
-                self.decision
-                    .failed
-                    .push((record.place.clone(), "it is unhealthy".to_owned()));
+                self.decision.failed.push((record.place.clone(), "it is unhealthy".to_owned()));
             }
             Health::Healthy => {}
         }
@@ -649,11 +482,7 @@ impl Decider<'_> {
                 let reason = format!("waits for the other end of line `{alias}` to be healthy");
                 self.wait(&record.place, &reason);
             } else if self.turn(record, room) {
-                self.restart(
-                    record,
-                    desired,
-                    &format!("the other end of line `{alias}` changed"),
-                );
+                self.restart(record, desired, &format!("the other end of line `{alias}` changed"));
             }
             return;
         }
@@ -688,10 +517,9 @@ impl Decider<'_> {
                 }
                 Ok(file) if record.rendered.get(dest) == Some(&file.digest) => {}
                 Ok(file) if transient.refused.get(dest) == Some(&file.digest) => {}
-                Ok(RenderedFile {
-                    rising: Some(alias),
-                    ..
-                }) if record.rendered.contains_key(dest) => {
+                Ok(RenderedFile { rising: Some(alias), .. })
+                    if record.rendered.contains_key(dest) =>
+                {
                     let reason = format!("waits for the other end of line `{alias}` to be healthy");
                     self.wait(&record.place, &reason);
                 }
@@ -778,10 +606,7 @@ impl Decider<'_> {
 }
 
 fn first_error(desired: &Desired) -> Option<String> {
-    desired
-        .files
-        .iter()
-        .find_map(|(_, file)| file.as_ref().err().cloned())
+    desired.files.iter().find_map(|(_, file)| file.as_ref().err().cloned())
 }
 
 fn job(desired: &Desired) -> Result<StartJob, String> {
@@ -791,11 +616,7 @@ fn job(desired: &Desired) -> Result<StartJob, String> {
     Ok(StartJob {
         spec: desired.spec.clone(),
         base: desired.base,
-        files: desired
-            .files
-            .iter()
-            .filter_map(|(_, file)| file.clone().ok())
-            .collect(),
+        files: desired.files.iter().filter_map(|(_, file)| file.clone().ok()).collect(),
         lines: desired.lines.clone(),
         pinned: desired.pinned.clone(),
     })
@@ -808,32 +629,5 @@ fn failure_text(state: &State) -> String {
         State::Refused { reason, .. } => reason.clone(),
         State::Running { .. } => "it is unhealthy".to_owned(),
         state => format!("it is {}", state.word()),
-    }
-}
-
-/// What an [`Action`] makes busy.
-impl Action {
-    /// The generation that it concerns and what it does to it; `None` for those without an effect.
-    #[must_use]
-    pub fn busy(&self) -> Option<(&Place, Generation, Busy)> {
-        match self {
-            Self::Intend(_) | Self::Refuse { .. } | Self::GiveUp { .. } => None,
-            Self::Start {
-                place, generation, ..
-            }
-            | Self::Restart {
-                place, generation, ..
-            }
-            | Self::Stop {
-                place, generation, ..
-            }
-            | Self::Remove { place, generation } => Some((place, *generation, Busy::Lifecycle)),
-            Self::Render {
-                place, generation, ..
-            } => Some((place, *generation, Busy::Rendering)),
-            Self::Reload {
-                place, generation, ..
-            } => Some((place, *generation, Busy::Reloading)),
-        }
     }
 }

@@ -65,16 +65,11 @@ pub fn desired(
     let base = spec.digest();
     let rising = view.rising_lines(wanted, observed, service);
     let rising_of = |lines: &BTreeSet<String>| {
-        rising
-            .iter()
-            .find(|alias| lines.contains(alias.as_str()))
-            .cloned()
+        rising.iter().find(|alias| lines.contains(alias.as_str())).cloned()
     };
     let mut used = BTreeSet::new();
     for (name, template) in &service.variables {
-        let rendered = template
-            .render(&scope)
-            .map_err(|err| format!("`{name}`: {err}"))?;
+        let rendered = template.render(&scope).map_err(|err| format!("`{name}`: {err}"))?;
         let value = String::from_utf8_lossy(&rendered.output).into_owned();
         spec.environment.insert(name.clone(), value);
         used.extend(rendered.reads.lines);
@@ -118,14 +113,8 @@ fn pins(
     view: &View,
     service: &WantedService,
 ) -> BTreeMap<Alias, Vec<Target>> {
-    let ignored = service
-        .model
-        .needs
-        .iter()
-        .filter(|(_, l)| l.on_change == OnChange::Ignore);
-    ignored
-        .map(|(alias, line)| (alias.clone(), view.line(wanted, observed, line)))
-        .collect()
+    let ignored = service.model.needs.iter().filter(|(_, l)| l.on_change == OnChange::Ignore);
+    ignored.map(|(alias, line)| (alias.clone(), view.line(wanted, observed, line))).collect()
 }
 
 /// The services on the other ends of the lines `used`, with the causes of their generations.
@@ -139,12 +128,8 @@ fn cause(
         if !used.contains(alias.as_str()) {
             continue;
         }
-        let newest = observed
-            .of(&line.to.service)
-            .max_by_key(|record| record.generation);
-        let before = newest
-            .map(|record| record.cause.clone())
-            .unwrap_or_default();
+        let newest = observed.of(&line.to.service).max_by_key(|record| record.generation);
+        let before = newest.map(|record| record.cause.clone()).unwrap_or_default();
         for name in before.into_iter().chain([line.to.service.clone()]) {
             if !cause.contains(&name) {
                 cause.push(name);
@@ -177,13 +162,9 @@ pub fn replacement(record: &Record, desired: &Desired) -> Option<Replacement> {
         return None;
     }
     if record.base != desired.base {
-        return Some(Replacement::Release {
-            image: record.image != desired.spec.image,
-        });
+        return Some(Replacement::Release { image: record.image != desired.spec.image });
     }
-    Some(Replacement::Reaction {
-        echo: desired.cause.contains(&record.place.service),
-    })
+    Some(Replacement::Reaction { echo: desired.cause.contains(&record.place.service) })
 }
 
 impl std::fmt::Display for Replacement {

@@ -5,6 +5,7 @@
 //! - [`view`]: configuration and registry as templates and lines see them;
 //! - [`difference`]: what is different about one slot, and why;
 //! - [`order`]: who has to wait for whom;
+//! - [`action`]: things to do, as values;
 //! - [`decide`]: what may be done *now*; called again after every event until nothing is left;
 //! - [`apply`]: what an action's beginning and end change;
 //! - [`plan`]: everything that would be done, with the keys that it was decided on;
@@ -15,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod action;
 pub mod apply;
 pub mod decide;
 pub mod difference;
@@ -26,8 +28,9 @@ pub mod simulator;
 pub mod view;
 pub mod wanted;
 
+pub use action::{Action, Decision, StartJob};
 pub use apply::{Outcome, begin, finish};
-pub use decide::{Action, Decision, decide};
+pub use decide::decide;
 pub use observed::{Health, Observed, Place, Record, State};
 pub use plan::Plan;
 pub use view::View;

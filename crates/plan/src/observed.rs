@@ -222,8 +222,7 @@ impl Observed {
 
     /// Records of one service.
     pub fn of<'a>(&'a self, service: &'a ServiceName) -> impl Iterator<Item = &'a Record> {
-        self.all()
-            .filter(move |record| record.place.service == *service)
+        self.all().filter(move |record| record.place.service == *service)
     }
 
     /// The newest generation of a slot.
@@ -235,27 +234,18 @@ impl Observed {
     /// One record.
     #[must_use]
     pub fn get(&self, place: &Place, generation: Generation) -> Option<&Record> {
-        self.records
-            .get(place)?
-            .iter()
-            .find(|record| record.generation == generation)
+        self.records.get(place)?.iter().find(|record| record.generation == generation)
     }
 
     /// One record, to be changed.
     pub fn get_mut(&mut self, place: &Place, generation: Generation) -> Option<&mut Record> {
-        self.records
-            .get_mut(place)?
-            .iter_mut()
-            .find(|record| record.generation == generation)
+        self.records.get_mut(place)?.iter_mut().find(|record| record.generation == generation)
     }
 
     /// Adds or replaces a record.
     pub fn put(&mut self, record: Record) {
         let list = self.records.entry(record.place.clone()).or_default();
-        match list
-            .iter_mut()
-            .find(|known| known.generation == record.generation)
-        {
+        match list.iter_mut().find(|known| known.generation == record.generation) {
             Some(known) => *known = record,
             None => {
                 list.push(record);
@@ -284,19 +274,13 @@ impl Observed {
 
     /// What is transient about a generation, to be changed.
     pub fn transient_mut(&mut self, place: &Place, generation: Generation) -> &mut Transient {
-        self.transient
-            .entry((place.clone(), generation))
-            .or_default()
+        self.transient.entry((place.clone(), generation)).or_default()
     }
 
     /// The generation that a new one gets: generations only grow within an environment.
     #[must_use]
     pub fn next_generation(&self, issued: Generation) -> Generation {
-        let highest = self
-            .all()
-            .map(|record| record.generation)
-            .max()
-            .unwrap_or(Generation(0));
+        let highest = self.all().map(|record| record.generation).max().unwrap_or(Generation(0));
         Generation(highest.max(issued).0 + 1)
     }
 }

@@ -28,8 +28,7 @@ impl Order {
             let hard = hard.filter(|(other, _)| wanted.services.contains_key(*other));
             order.hard.insert(
                 name.clone(),
-                hard.map(|(other, how)| (other.clone(), how.condition))
-                    .collect(),
+                hard.map(|(other, how)| (other.clone(), how.condition)).collect(),
             );
             let soft: BTreeSet<ServiceName> = service
                 .model
@@ -53,9 +52,7 @@ impl Order {
     fn reachable(&self) -> BTreeMap<ServiceName, BTreeSet<ServiceName>> {
         let next = |name: &ServiceName| {
             let hard = self.hard.get(name).into_iter().flat_map(BTreeMap::keys);
-            hard.chain(self.soft.get(name).into_iter().flatten())
-                .cloned()
-                .collect::<Vec<_>>()
+            hard.chain(self.soft.get(name).into_iter().flatten()).cloned().collect::<Vec<_>>()
         };
         let mut reach = BTreeMap::new();
         for name in self.hard.keys() {
@@ -87,11 +84,7 @@ impl Order {
         let soft = self.soft.get(service).into_iter().flatten();
         soft.filter(|other| wanted.services.get(*other).is_some_and(|s| s.replicas > 0))
             .filter(|other| !fully_stopped(wanted, observed, other))
-            .find(|other| {
-                !observed
-                    .of(other)
-                    .any(|r| r.is_healthy() || r.is_completed())
-            })
+            .find(|other| !observed.of(other).any(|r| r.is_healthy() || r.is_completed()))
             .map(|other| format!("waits for `{other}` to be healthy"))
     }
 
@@ -100,10 +93,7 @@ impl Order {
         &'a self,
         service: &'a ServiceName,
     ) -> impl Iterator<Item = &'a ServiceName> + 'a {
-        let hard = self
-            .hard
-            .iter()
-            .filter(move |(_, to)| to.contains_key(service));
+        let hard = self.hard.iter().filter(move |(_, to)| to.contains_key(service));
         let soft = self.soft.iter().filter(move |(_, to)| to.contains(service));
         hard.map(|(name, _)| name).chain(soft.map(|(name, _)| name))
     }
@@ -127,18 +117,14 @@ fn unmet(
         return None;
     }
     let count = |sort: fn(&Record) -> bool| {
-        let places: BTreeSet<_> = observed
-            .of(other)
-            .filter(|r| sort(r))
-            .map(|record| &record.place)
-            .collect();
+        let places: BTreeSet<_> =
+            observed.of(other).filter(|r| sort(r)).map(|record| &record.place).collect();
         u32::try_from(places.len()).unwrap_or(u32::MAX)
     };
     let (met, what) = match condition {
-        Condition::ServiceStarted => (
-            count(|record| record.is_running() || record.is_completed()),
-            "to run",
-        ),
+        Condition::ServiceStarted => {
+            (count(|record| record.is_running() || record.is_completed()), "to run")
+        }
         Condition::ServiceHealthy => (count(Record::is_healthy), "to be healthy"),
         Condition::ServiceCompletedSuccessfully => {
             (count(Record::is_completed), "to end successfully")

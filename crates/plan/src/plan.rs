@@ -90,47 +90,24 @@ pub fn plan(
     let mut steps = Vec::new();
     for (name, service) in &wanted.services {
         for slot in 1..=service.replicas {
-            let place = Place {
-                service: name.clone(),
-                slot: brickyard_core::Slot(slot),
-            };
+            let place = Place { service: name.clone(), slot: brickyard_core::Slot(slot) };
             let record = observed.newest(&place);
             let (change, reasons) = slot_change(wanted, observed, view, service, &place, record);
             let acts = !matches!(change, Change::Keep | Change::Render { .. });
-            let after = acts
-                .then(|| order.waits_for(wanted, observed, name))
-                .flatten();
-            steps.push(Step {
-                place,
-                change,
-                reasons,
-                after,
-            });
+            let after = acts.then(|| order.waits_for(wanted, observed, name)).flatten();
+            steps.push(Step { place, change, reasons, after });
         }
     }
     for place in observed.records.keys() {
-        let replicas = wanted
-            .services
-            .get(&place.service)
-            .map_or(0, |s| s.replicas);
+        let replicas = wanted.services.get(&place.service).map_or(0, |s| s.replicas);
         if place.slot.0 > replicas {
             let reasons = vec!["it is not wanted any more".to_owned()];
             let place = place.clone();
-            steps.push(Step {
-                place,
-                change: Change::Remove,
-                reasons,
-                after: None,
-            });
+            steps.push(Step { place, change: Change::Remove, reasons, after: None });
         }
     }
     steps.sort_by(|a, b| a.place.cmp(&b.place));
-    Plan {
-        deploy: wanted.deploy,
-        steps,
-        read_set,
-        fence,
-    }
+    Plan { deploy: wanted.deploy, steps, read_set, fence }
 }
 
 fn slot_change(
@@ -158,9 +135,7 @@ fn slot_change(
     }
     let lines = changed_lines(service, record, &desired, OnChange::Restart);
     if record.is_running() && !lines.is_empty() {
-        let reasons = lines
-            .iter()
-            .map(|alias| format!("line `{alias}` leads elsewhere"));
+        let reasons = lines.iter().map(|alias| format!("line `{alias}` leads elsewhere"));
         return (Change::Restart, reasons.collect());
     }
     match &record.state {
@@ -205,8 +180,5 @@ fn files_change(
     if files.is_empty() {
         return (Change::Keep, Vec::new());
     }
-    (
-        Change::Render { files, reload },
-        vec!["its data changed".to_owned()],
-    )
+    (Change::Render { files, reload }, vec!["its data changed".to_owned()])
 }

@@ -29,11 +29,13 @@ use brickyard_core::clock::Millis;
 use brickyard_core::spec::Exit;
 use brickyard_core::{Address, Digest, Generation, MemoryFiles, ServiceName, Slot};
 use brickyard_model::System;
-use brickyard_model::types::HostPort;
+use brickyard_model::types::{HostPort, Reload};
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::action::Action;
 use crate::apply::{Outcome, begin, finish};
-use crate::decide::{Action, decide};
+use crate::decide::decide;
+use crate::difference::RenderedFile;
 use crate::observed::{Busy, Health, Observed, Place, State};
 use crate::view::View;
 use crate::wanted::{Adjustments, ImageConfig, Wanted, resolve};
@@ -118,10 +120,7 @@ impl World {
             .iter()
             .map(|(name, service)| {
                 let digest = Digest::of(service.image.as_deref().unwrap_or("built"));
-                let config = ImageConfig {
-                    cmd: vec!["run".to_owned()],
-                    ..ImageConfig::default()
-                };
+                let config = ImageConfig { cmd: vec!["run".to_owned()], ..ImageConfig::default() };
                 (name.clone(), (digest, config))
             })
             .collect();
@@ -171,10 +170,7 @@ impl World {
             ["check", name, "refuses", text] => name.parse().ok().map(|name| {
                 self.refusals.insert(name, (*text).to_owned());
             }),
-            ["wait", millis] => millis
-                .parse::<Millis>()
-                .ok()
-                .map(|millis| self.now_ms += millis),
+            ["wait", millis] => millis.parse::<Millis>().ok().map(|millis| self.now_ms += millis),
             ["agent", "dies"] => {
                 self.observed.transient.clear();
                 self.observed.given_up.clear();
@@ -198,23 +194,14 @@ impl World {
         let slot = Slot(parts.next()?.parse().ok()?);
         let endpoint = parts.next()?.parse().ok()?;
         let (host, port) = at.rsplit_once(':')?;
-        let at = HostPort {
-            host: host.to_owned(),
-            port: port.parse().ok()?,
-        };
-        self.view
-            .registered
-            .entry(service)
-            .or_default()
-            .insert((slot, endpoint), at);
+        let at = HostPort { host: host.to_owned(), port: port.parse().ok()? };
+        self.view.registered.entry(service).or_default().insert((slot, endpoint), at);
         Some(())
     }
 
     fn scale(&mut self, pair: &str, said: &mut String) -> Option<()> {
         let (name, count) = pair.split_once('=')?;
-        self.adjustments
-            .replicas
-            .insert(name.parse().ok()?, count.parse().ok()?);
+        self.adjustments.replicas.insert(name.parse().ok()?, count.parse().ok()?);
         self.resolve(said);
         Some(())
     }
@@ -228,22 +215,14 @@ impl World {
 
     fn stop(&mut self, place: &str, said: &mut String) -> Option<()> {
         let place = parse_place(place)?;
-        self.adjustments
-            .stopped
-            .entry(place.service)
-            .or_default()
-            .insert(place.slot);
+        self.adjustments.stopped.entry(place.service).or_default().insert(place.slot);
         self.resolve(said);
         Some(())
     }
 
     fn end(&mut self, place: &str, code: &str, said: &mut String) -> Option<()> {
         let place = parse_place(place)?;
-        let exit = Exit {
-            code: code.parse().ok()?,
-            oom: false,
-            time_ms: self.now_ms,
-        };
+        let exit = Exit { code: code.parse().ok()?, oom: false, time_ms: self.now_ms };
         let generation = self.observed.newest(&place)?.generation;
         let _ = writeln!(said, "{place}#{generation} ends with {}", exit.code);
         self.happen(&place, generation, Outcome::Ended(exit));
@@ -252,14 +231,7 @@ impl World {
 
     fn happen(&mut self, place: &Place, generation: Generation, outcome: Outcome) {
         if let Some(wanted) = &self.wanted {
-            finish(
-                wanted,
-                &mut self.observed,
-                place,
-                generation,
-                outcome,
-                self.now_ms,
-            );
+            finish(wanted, &mut self.observed, place, generation, outcome, self.now_ms);
         }
     }
 
@@ -296,15 +268,7 @@ impl World {
                 for (place, reason) in &decision.failed {
                     let _ = writeln!(said, "{place} failed: {reason}");
                 }
-                let _ = writeln!(
-                    said,
-                    "{}",
-                    if decision.unsettled {
-                        "stuck"
-                    } else {
-                        "settled"
-                    }
-                );
+                let _ = writeln!(said, "{}", if decision.unsettled { "stuck" } else { "settled" });
                 return;
             }
         }
@@ -325,20 +289,10 @@ impl World {
             let _ = writeln!(said, "intend {place}#{generation} at {}", record.address);
         }
         match &action {
-            Action::Refuse {
-                place,
-                generation,
-                reason,
-                ..
-            } => {
+            Action::Refuse { place, generation, reason, .. } => {
                 let _ = writeln!(said, "{place}#{generation} keeps its file: {reason}");
             }
-            Action::GiveUp {
-                place,
-                generation,
-                reason,
-                ..
-            } => {
+            Action::GiveUp { place, generation, reason, .. } => {
                 let _ = writeln!(said, "give up {place}#{generation}: {reason}");
             }
             _ => {}
@@ -350,94 +304,68 @@ impl World {
     }
 
     fn end_effect(&mut self, action: &Action, said: &mut String) {
-        let Some((place, generation, _)) = action.busy() else {
-            return;
-        };
-        let (place, name) = (place.clone(), format!("{place}#{generation}"));
-        let exit = Exit {
-            code: 143,
-            oom: false,
-            time_ms: self.now_ms,
-        };
+        let (place, generation) = action.subject();
+        let place = place.clone();
+        let name = format!("{place}#{generation}");
         let outcome = match action {
             Action::Start { job, reason, .. } | Action::Restart { job, reason, .. } => {
-                let verb = if matches!(action, Action::Start { .. }) {
-                    "start"
-                } else {
-                    "restart"
-                };
+                let verb = if matches!(action, Action::Start { .. }) { "start" } else { "restart" };
                 let _ = writeln!(said, "{verb} {name}: {reason}");
-                for file in &job.files {
-                    let text = String::from_utf8_lossy(&file.contents).into_owned();
-                    self.contents
-                        .insert((place.clone(), file.template.dest.clone()), text);
-                }
+                job.files.iter().for_each(|file| self.keep(&place, file));
                 Outcome::Started(Ok(1))
             }
             Action::Stop { remove, reason, .. } => {
                 let _ = writeln!(said, "stop {name}: {reason}");
-                Outcome::Stopped {
-                    exit,
-                    removed: *remove,
-                }
+                let exit = Exit { code: 143, oom: false, time_ms: self.now_ms };
+                Outcome::Stopped { exit, removed: *remove }
             }
             Action::Remove { .. } => {
                 let _ = writeln!(said, "remove {name}");
                 Outcome::Removed
             }
-            Action::Render { file, .. } => {
-                let text = String::from_utf8_lossy(&file.contents).into_owned();
-                let refuses = self.refusals.get(&place.service);
-                let refused = refuses.is_some_and(|bad| text.contains(bad.as_str()));
-                let verb = if refused { "check refuses" } else { "render" };
-                let _ = writeln!(
-                    said,
-                    "{verb} {name} {}: {}",
-                    file.template.dest,
-                    text.trim()
-                );
-                if !refused {
-                    self.contents
-                        .insert((place.clone(), file.template.dest.clone()), text);
-                }
-                Outcome::Rendered {
-                    dest: file.template.dest.clone(),
-                    digest: file.digest,
-                    silent: file.template.reload == brickyard_model::types::Reload::None,
-                    result: if refused {
-                        Err("refused".to_owned())
-                    } else {
-                        Ok(())
-                    },
-                }
-            }
-            Action::Reload {
-                methods,
-                loaded,
-                lines,
-                ..
-            } => {
+            Action::Render { file, .. } => self.end_render(&place, &name, file, said),
+            Action::Reload { methods, loaded, lines, .. } => {
                 let _ = writeln!(said, "reload {name} by {methods:?}");
                 let (loaded, lines) = (loaded.clone(), lines.clone());
-                Outcome::Reloaded {
-                    loaded,
-                    lines,
-                    result: Ok(()),
-                }
+                Outcome::Reloaded { loaded, lines, result: Ok(()) }
             }
             Action::Intend(_) | Action::Refuse { .. } | Action::GiveUp { .. } => return,
         };
         let started = matches!(outcome, Outcome::Started(_));
         self.happen(&place, generation, outcome);
         if started && let Some(code) = self.dying.get(&place.service) {
-            let exit = Exit {
-                code: *code,
-                oom: false,
-                time_ms: self.now_ms,
-            };
+            let exit = Exit { code: *code, oom: false, time_ms: self.now_ms };
             let _ = writeln!(said, "{name} ends with {code}");
             self.happen(&place, generation, Outcome::Ended(exit));
         }
+    }
+
+    fn end_render(
+        &mut self,
+        place: &Place,
+        name: &str,
+        file: &RenderedFile,
+        said: &mut String,
+    ) -> Outcome {
+        let text = String::from_utf8_lossy(&file.contents).into_owned();
+        let refuses = self.refusals.get(&place.service);
+        let refused = refuses.is_some_and(|bad| text.contains(bad.as_str()));
+        let verb = if refused { "check refuses" } else { "render" };
+        let _ = writeln!(said, "{verb} {name} {}: {}", file.template.dest, text.trim());
+        if !refused {
+            self.keep(place, file);
+        }
+        Outcome::Rendered {
+            dest: file.template.dest.clone(),
+            digest: file.digest,
+            silent: file.template.reload == Reload::None,
+            result: if refused { Err("refused".to_owned()) } else { Ok(()) },
+        }
+    }
+
+    fn keep(&mut self, place: &Place, file: &RenderedFile) {
+        let text = String::from_utf8_lossy(&file.contents).into_owned();
+        self.contents.insert((place.clone(), file.template.dest.clone()), text);
     }
 
     /// Lets the check of one starting instance come to its end.
@@ -472,10 +400,7 @@ impl World {
                 record.restarts
             );
             let key = (record.place.clone(), Utf8PathBuf::new());
-            let files = self
-                .contents
-                .range(key..)
-                .take_while(|((p, _), _)| *p == record.place);
+            let files = self.contents.range(key..).take_while(|((p, _), _)| *p == record.place);
             for ((_, dest), text) in files {
                 let _ = write!(said, " {dest}={}", text.trim());
             }
@@ -490,8 +415,5 @@ impl World {
 
 fn parse_place(text: &str) -> Option<Place> {
     let (service, slot) = text.split_once('/')?;
-    Some(Place {
-        service: service.parse().ok()?,
-        slot: Slot(slot.parse().ok()?),
-    })
+    Some(Place { service: service.parse().ok()?, slot: Slot(slot.parse().ok()?) })
 }

@@ -82,11 +82,7 @@ impl View {
                 })
                 .collect();
         }
-        let Some(provides) = wanted
-            .services
-            .get(service)
-            .map(|found| &found.model.provides)
-        else {
+        let Some(provides) = wanted.services.get(service).map(|found| &found.model.provides) else {
             return Vec::new();
         };
         serving(observed, service)
@@ -95,10 +91,7 @@ impl View {
                 provides.iter().map(|(name, endpoint)| Target {
                     slot: record.place.slot,
                     endpoint: name.clone(),
-                    at: HostPort {
-                        host: record.address.to_string(),
-                        port: endpoint.port,
-                    },
+                    at: HostPort { host: record.address.to_string(), port: endpoint.port },
                     generation: record.generation.0,
                     rising: is_rising(record),
                 })
@@ -128,9 +121,7 @@ impl View {
         needs
             .filter(|(_, line)| {
                 let targets = self.line(wanted, observed, line);
-                let own = targets
-                    .is_empty()
-                    .then(|| serving(observed, &line.to.service));
+                let own = targets.is_empty().then(|| serving(observed, &line.to.service));
                 targets.iter().any(|target| target.rising)
                     || own.is_some_and(|records| records.into_iter().any(is_rising))
             })
@@ -219,29 +210,15 @@ impl<'a> InstanceScope<'a> {
         let names = wanted.services.keys().chain(wanted.external.keys());
         for name in names.chain(view.registered.keys()) {
             for target in view.targets(wanted, observed, name) {
-                let key = format!(
-                    "{REGISTRY_PREFIX}/{name}/{}/{}",
-                    target.slot, target.endpoint
-                );
+                let key = format!("{REGISTRY_PREFIX}/{name}/{}/{}", target.slot, target.endpoint);
                 config.insert(key, target.at.to_string());
             }
         }
-        Self {
-            wanted,
-            observed,
-            view,
-            service,
-            pinned,
-            config,
-        }
+        Self { wanted, observed, view, service, pinned, config }
     }
 
     fn address_of(&self, service: &ServiceName, target: &Target) -> String {
-        let mut address: Address = self
-            .wanted
-            .address
-            .with_service(service)
-            .with_slot(target.slot);
+        let mut address: Address = self.wanted.address.with_service(service).with_slot(target.slot);
         address.endpoint = Some(target.endpoint.clone());
         address.to_string()
     }
@@ -268,13 +245,7 @@ impl Scope for InstanceScope<'_> {
         let unknown = || LineError {
             alias: alias.to_owned(),
             kind: LineErrorKind::Unknown {
-                known: self
-                    .service
-                    .model
-                    .needs
-                    .keys()
-                    .map(ToString::to_string)
-                    .collect(),
+                known: self.service.model.needs.keys().map(ToString::to_string).collect(),
             },
         };
         let line = self.service.model.needs.get(alias).ok_or_else(unknown)?;
@@ -287,9 +258,7 @@ impl Scope for InstanceScope<'_> {
         let Some(first) = targets.first() else {
             return Err(LineError {
                 alias: alias.to_owned(),
-                kind: LineErrorKind::NoInstance {
-                    target: line.to.to_string(),
-                },
+                kind: LineErrorKind::NoInstance { target: line.to.to_string() },
             });
         };
         Ok(LineValue {

@@ -167,28 +167,18 @@ fn resolve_service(
         })
         .collect();
     let Some((digest, config)) = image else {
-        errors.push(Error::NoImage {
-            service: name.clone(),
-        });
+        errors.push(Error::NoImage { service: name.clone() });
         return Err(errors);
     };
     let argv = argv(service, config);
     if argv.is_empty() {
-        errors.push(Error::NoCommand {
-            service: name.clone(),
-        });
+        errors.push(Error::NoCommand { service: name.clone() });
     }
     if !errors.is_empty() {
         return Err(errors);
     }
-    let replicas = adjustments
-        .replicas
-        .get(name)
-        .copied()
-        .unwrap_or(service.replicas);
-    let image_check = (!service.healthcheck_disabled)
-        .then(|| config.healthcheck.clone())
-        .flatten();
+    let replicas = adjustments.replicas.get(name).copied().unwrap_or(service.replicas);
+    let image_check = (!service.healthcheck_disabled).then(|| config.healthcheck.clone()).flatten();
     Ok(WantedService {
         replicas: if adjustments.down { 0 } else { replicas },
         stopped: adjustments.stopped.get(name).cloned().unwrap_or_default(),
@@ -203,11 +193,7 @@ fn resolve_service(
 /// Compose's rule: an entrypoint of the model clears the image's command.
 fn argv(service: &Service, config: &ImageConfig) -> Vec<String> {
     let entrypoint = service.entrypoint.as_ref().unwrap_or(&config.entrypoint);
-    let default = if service.entrypoint.is_some() {
-        &[][..]
-    } else {
-        &config.cmd
-    };
+    let default = if service.entrypoint.is_some() { &[][..] } else { &config.cmd };
     let command = service.command.as_deref().unwrap_or(default);
     entrypoint.iter().chain(command).cloned().collect()
 }
@@ -216,11 +202,7 @@ fn spec(service: &Service, image: Digest, config: &ImageConfig, argv: Vec<String
     let mut environment = config.environment.clone();
     environment.extend(service.environment.clone());
     let or = |text: &str, default: &str| {
-        if text.is_empty() {
-            default.to_owned()
-        } else {
-            text.to_owned()
-        }
+        if text.is_empty() { default.to_owned() } else { text.to_owned() }
     };
     InstanceSpec {
         image,
@@ -242,10 +224,7 @@ fn spec(service: &Service, image: Digest, config: &ImageConfig, argv: Vec<String
             pids_max: service.pids_max.unwrap_or(PIDS_MAX_DEFAULT),
         },
         stop: Stop {
-            signal: service
-                .stop_signal
-                .clone()
-                .unwrap_or_else(|| or(&config.stop_signal, "TERM")),
+            signal: service.stop_signal.clone().unwrap_or_else(|| or(&config.stop_signal, "TERM")),
             grace_ms: service.stop_grace_ms,
         },
         labels: service.labels.clone(),
@@ -256,11 +235,7 @@ impl WantedService {
     /// All checks that must pass: its own and those of its endpoints.
     #[must_use]
     pub fn probes(&self) -> Vec<Probe> {
-        let endpoints = self
-            .model
-            .provides
-            .values()
-            .filter_map(|endpoint| endpoint.health.clone());
+        let endpoints = self.model.provides.values().filter_map(|endpoint| endpoint.health.clone());
         self.healthcheck.iter().cloned().chain(endpoints).collect()
     }
 }

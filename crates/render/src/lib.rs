@@ -47,10 +47,7 @@ pub async fn stage_and_check(
     id: &InstanceId,
     file: &RenderedFile,
 ) -> Result<Staged, String> {
-    let staged = engine
-        .stage_file(id, &file_write(file))
-        .await
-        .map_err(|err| err.whole())?;
+    let staged = engine.stage_file(id, &file_write(file)).await.map_err(|err| err.whole())?;
     match check_staged(engine, id, file, &staged).await {
         Ok(()) => Ok(staged),
         Err(reason) => {
@@ -101,10 +98,7 @@ pub async fn place(
         }
         None => stage_and_check(engine, id, file).await?,
     };
-    engine
-        .commit_file(id, &staged)
-        .await
-        .map_err(|err| err.whole())
+    engine.commit_file(id, &staged).await.map_err(|err| err.whole())
 }
 
 /// Runs the checks of files that no process has seen yet, in a throw-away of the same spec
@@ -125,10 +119,7 @@ pub async fn first_checks(
         trial.id.slot = SLOT_THROWAWAY;
         trial.address = None;
         trial.spec.argv = expand(check, file.template.dest.as_str())?;
-        trial
-            .spec
-            .mounts
-            .retain(|mount| matches!(mount.kind, MountKind::Tmpfs { .. }));
+        trial.spec.mounts.retain(|mount| matches!(mount.kind, MountKind::Tmpfs { .. }));
         let verdict = run_to_end(engine, &trial).await;
         if let Err(err) = engine.remove(&trial.id).await {
             tracing::warn!("{}", err.whole());
@@ -148,10 +139,7 @@ async fn run_to_end(engine: &dyn Engine, trial: &StartRequest) -> Result<i32, St
         Ok(_) => {}
     }
     match timeout(CHECK_DEADLINE, engine.wait(&trial.id)).await {
-        Err(_) => Err(format!(
-            "a check took longer than {} s",
-            CHECK_DEADLINE.as_secs()
-        )),
+        Err(_) => Err(format!("a check took longer than {} s", CHECK_DEADLINE.as_secs())),
         Ok(Err(err)) => Err(err.whole()),
         Ok(Ok(exit)) => Ok(exit.code),
     }
@@ -192,10 +180,7 @@ fn expand(check: &[String], src: &str) -> Result<Vec<String>, String> {
 fn refusal(file: &RenderedFile, check: &[String], text: &str) -> String {
     let dest = &file.template.dest;
     let shown = expand(check, dest.as_str()).unwrap_or_else(|_| check.to_vec());
-    format!(
-        "the check of {dest} refuses it: `{}`: {text}",
-        shown.join(" ")
-    )
+    format!("the check of {dest} refuses it: `{}`: {text}", shown.join(" "))
 }
 
 fn said(code: i32, output: &[u8]) -> String {

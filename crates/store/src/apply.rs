@@ -32,19 +32,11 @@ pub(crate) fn apply(
         }
     }
     for operation in &txn.operations {
-        if let Operation::Put {
-            lease: Some(lease), ..
-        } = operation
-        {
+        if let Operation::Put { lease: Some(lease), .. } = operation {
             leases.check(*lease)?;
         }
     }
-    let mut step = Step {
-        tables,
-        leases,
-        revision: revision + 1,
-        changes: Vec::new(),
-    };
+    let mut step = Step { tables, leases, revision: revision + 1, changes: Vec::new() };
     for operation in &txn.operations {
         step.operation(operation)?;
     }
@@ -60,12 +52,7 @@ pub(crate) fn revoke(
     lease: LeaseId,
 ) -> Result<Option<Batch>, Error> {
     let keys = leases.remove(lease)?;
-    let mut step = Step {
-        tables,
-        leases,
-        revision: revision + 1,
-        changes: Vec::new(),
-    };
+    let mut step = Step { tables, leases, revision: revision + 1, changes: Vec::new() };
     for key in &keys {
         step.delete(key)?;
     }
@@ -78,10 +65,7 @@ fn finish(revision: Revision, changes: Vec<Change>) -> (Outcome, Option<Batch>) 
         return (Outcome::Committed { revision }, None);
     }
     let revision = revision + 1;
-    (
-        Outcome::Committed { revision },
-        Some(Batch { revision, changes }),
-    )
+    (Outcome::Committed { revision }, Some(Batch { revision, changes }))
 }
 
 fn holds(tables: &impl Tables, compare: &Compare) -> Result<bool, Error> {
@@ -111,15 +95,12 @@ impl<T: Tables> Step<'_, T> {
                 let entry = KeyValue {
                     key: key.clone(),
                     value: value.clone(),
-                    create_revision: old
-                        .as_ref()
-                        .map_or(self.revision, |old| old.create_revision),
+                    create_revision: old.as_ref().map_or(self.revision, |old| old.create_revision),
                     mod_revision: self.revision,
                     lease: *lease,
                 };
                 self.tables.put(&entry)?;
-                self.leases
-                    .attach(key, old.and_then(|old| old.lease), *lease);
+                self.leases.attach(key, old.and_then(|old| old.lease), *lease);
                 self.changes.push(Change::Put(entry));
                 Ok(())
             }
@@ -134,9 +115,7 @@ impl<T: Tables> Step<'_, T> {
     fn delete(&mut self, key: &str) -> Result<(), Error> {
         if let Some(old) = self.tables.delete(key)? {
             self.leases.attach(key, old.lease, None);
-            self.changes.push(Change::Delete {
-                key: key.to_owned(),
-            });
+            self.changes.push(Change::Delete { key: key.to_owned() });
         }
         Ok(())
     }

@@ -88,27 +88,22 @@ fn push_text(bytes: &mut Vec<u8>, text: &[u8]) {
 }
 
 fn damaged(reason: &str) -> Error {
-    Error::Corrupted {
-        reason: reason.to_owned(),
-    }
+    Error::Corrupted { reason: reason.to_owned() }
 }
 
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], Error> {
-        let (head, rest) = self
-            .0
-            .split_at_checked(count)
-            .ok_or_else(|| damaged("a record is cut short"))?;
+        let (head, rest) =
+            self.0.split_at_checked(count).ok_or_else(|| damaged("a record is cut short"))?;
         self.0 = rest;
         Ok(head)
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
         let head = self.take(N)?;
-        head.try_into()
-            .map_err(|_| damaged("a record is cut short"))
+        head.try_into().map_err(|_| damaged("a record is cut short"))
     }
 
     fn number(&mut self) -> Result<u64, Error> {
@@ -144,33 +139,19 @@ mod tests {
     fn what_is_encoded_is_decoded() {
         let batch = Batch {
             revision: 9,
-            changes: vec![
-                Change::Put(entry()),
-                Change::Delete {
-                    key: "/b".to_owned(),
-                },
-            ],
+            changes: vec![Change::Put(entry()), Change::Delete { key: "/b".to_owned() }],
         };
         assert_eq!(decode_batch(9, &encode_batch(&batch)).unwrap(), batch);
-        assert_eq!(
-            decode_entry("/ä", &encode_entry(&entry())).unwrap(),
-            entry()
-        );
+        assert_eq!(decode_entry("/ä", &encode_entry(&entry())).unwrap(), entry());
     }
 
     #[test]
     fn cut_records_are_damage_and_not_a_panic() {
-        let batch = Batch {
-            revision: 9,
-            changes: vec![Change::Put(entry())],
-        };
+        let batch = Batch { revision: 9, changes: vec![Change::Put(entry())] };
         let bytes = encode_batch(&batch);
         for length in 1..bytes.len() {
             let error = decode_batch(9, &bytes[..length]).unwrap_err();
-            assert!(
-                matches!(error, Error::Corrupted { .. }),
-                "{length}: {error}"
-            );
+            assert!(matches!(error, Error::Corrupted { .. }), "{length}: {error}");
         }
     }
 }

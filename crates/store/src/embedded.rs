@@ -67,11 +67,7 @@ impl Config {
     /// 10,000 revisions and 64 MiB of history.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self {
-            clock,
-            log_revisions_max: 10_000,
-            log_bytes_max: 64 << 20,
-        }
+        Self { clock, log_revisions_max: 10_000, log_bytes_max: 64 << 20 }
     }
 }
 
@@ -103,9 +99,7 @@ pub(crate) struct Inner {
 
 impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Redb")
-            .field("config", &self.config)
-            .finish_non_exhaustive()
+        f.debug_struct("Redb").field("config", &self.config).finish_non_exhaustive()
     }
 }
 
@@ -154,11 +148,7 @@ impl Redb {
         let permit = places.acquire_many_owned(count).await;
         let permit = permit.map_err(|_| Error::Closed)?;
         let (reply, answer) = oneshot::channel();
-        let request = Request {
-            command,
-            reply,
-            _permit: permit,
-        };
+        let request = Request { command, reply, _permit: permit };
         let requests = self.requests.as_ref().ok_or(Error::Closed)?;
         requests.send(request).map_err(|_| Error::Closed)?;
         answer.await.map_err(|_| Error::Closed)?
@@ -179,9 +169,7 @@ impl Drop for Redb {
 pub(crate) fn storage(error: impl Into<redb::Error>) -> Error {
     match error.into() {
         redb::Error::Corrupted(reason) => Error::Corrupted { reason },
-        error => Error::Storage {
-            reason: error.to_string(),
-        },
+        error => Error::Storage { reason: error.to_string() },
     }
 }
 
@@ -194,9 +182,7 @@ fn open_database(path: &Utf8Path) -> Result<Database> {
         .truncate(false)
         .mode(0o600)
         .open(path)
-        .map_err(|error| Error::Storage {
-            reason: format!("`{path}`: {error}"),
-        })?;
+        .map_err(|error| Error::Storage { reason: format!("`{path}`: {error}") })?;
     if let Some(directory) = path.parent().filter(|parent| !parent.as_str().is_empty()) {
         // The file's name must survive a power loss as well as its content.
         sync_directory(directory)?;
@@ -204,33 +190,23 @@ fn open_database(path: &Utf8Path) -> Result<Database> {
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE_BYTES);
     let backend = FileBackend::new(file).map_err(|error| open_error(path, error))?;
-    builder
-        .create_with_backend(backend)
-        .map_err(|error| open_error(path, error))
+    builder.create_with_backend(backend).map_err(|error| open_error(path, error))
 }
 
 fn sync_directory(directory: &Utf8Path) -> Result<()> {
     let synced = std::fs::File::open(directory).and_then(|directory| directory.sync_all());
-    synced.map_err(|error| Error::Storage {
-        reason: format!("`{directory}`: {error}"),
-    })
+    synced.map_err(|error| Error::Storage { reason: format!("`{directory}`: {error}") })
 }
 
 fn open_error(path: &Utf8Path, error: DatabaseError) -> Error {
     match error {
-        DatabaseError::DatabaseAlreadyOpen => Error::Locked {
-            path: path.to_owned(),
-        },
+        DatabaseError::DatabaseAlreadyOpen => Error::Locked { path: path.to_owned() },
         DatabaseError::Storage(StorageError::Io(error))
             if error.kind() != io::ErrorKind::InvalidData =>
         {
-            Error::Storage {
-                reason: format!("`{path}`: {error}"),
-            }
+            Error::Storage { reason: format!("`{path}`: {error}") }
         }
-        error => Error::Corrupted {
-            reason: format!("`{path}`: {error}"),
-        },
+        error => Error::Corrupted { reason: format!("`{path}`: {error}") },
     }
 }
 
@@ -248,20 +224,12 @@ fn load(path: &Utf8Path, database: &Database, clock: &dyn Clock) -> Result<Loade
     check_format(path, &read)?;
     let meta = read.open_table(META).map_err(storage)?;
     let number = |name: &str| -> Result<u64> {
-        Ok(meta
-            .get(name)
-            .map_err(storage)?
-            .map_or(0, |value| value.value()))
+        Ok(meta.get(name).map_err(storage)?.map_or(0, |value| value.value()))
     };
     let now_ms = clock.monotonic_ms();
     let mut leases = Leases::default();
     leases.reserve(i64::try_from(number(META_LEASE)?).unwrap_or_default());
-    for found in read
-        .open_table(LEASES)
-        .map_err(storage)?
-        .iter()
-        .map_err(storage)?
-    {
+    for found in read.open_table(LEASES).map_err(storage)?.iter().map_err(storage)? {
         let (lease, ttl_seconds) = found.map_err(storage)?;
         leases.restore(LeaseId(lease.value()), ttl_seconds.value(), now_ms);
     }
@@ -281,11 +249,7 @@ fn load(path: &Utf8Path, database: &Database, clock: &dyn Clock) -> Result<Loade
 /// Makes the tables. As in etcd, an empty store is at revision 1; that revision has no events, so
 /// it counts as compacted.
 fn create(database: &Database) -> Result<Loaded> {
-    let position = Position {
-        revision: 1,
-        compacted: 1,
-        log_bytes: 0,
-    };
+    let position = Position { revision: 1, compacted: 1, log_bytes: 0 };
     let write = database.begin_write().map_err(storage)?;
     {
         write.open_table(KEYS).map_err(storage)?;
@@ -293,42 +257,30 @@ fn create(database: &Database) -> Result<Loaded> {
         write.open_table(LEASES).map_err(storage)?;
         let mut meta = write.open_table(META).map_err(storage)?;
         meta.insert(META_FORMAT, FORMAT).map_err(storage)?;
-        meta.insert(META_REVISION, position.revision)
-            .map_err(storage)?;
-        meta.insert(META_COMPACTED, position.compacted)
-            .map_err(storage)?;
+        meta.insert(META_REVISION, position.revision).map_err(storage)?;
+        meta.insert(META_COMPACTED, position.compacted).map_err(storage)?;
     }
     write.commit().map_err(storage)?;
-    Ok(Loaded {
-        leases: Leases::default(),
-        position,
-    })
+    Ok(Loaded { leases: Leases::default(), position })
 }
 
 /// Refuses a file of a newer version before any other table is touched: a newer version may have
 /// changed their types.
 fn check_format(path: &Utf8Path, read: &ReadTransaction) -> Result<()> {
-    let tables: Vec<String> = read
-        .list_tables()
-        .map_err(storage)?
-        .map(|table| table.name().to_owned())
-        .collect();
+    let tables: Vec<String> =
+        read.list_tables().map_err(storage)?.map(|table| table.name().to_owned()).collect();
     let found = match tables.iter().any(|table| table == META.name()) {
         true => {
             let meta = read.open_table(META).map_err(storage)?;
-            meta.get(META_FORMAT)
-                .map_err(storage)?
-                .map(|value| value.value())
+            meta.get(META_FORMAT).map_err(storage)?.map(|value| value.value())
         }
         false => None,
     };
     match found {
         Some(FORMAT) => Ok(()),
-        Some(found) if found > FORMAT => Err(Error::NewerFormat {
-            path: path.to_owned(),
-            found,
-            supported: FORMAT,
-        }),
+        Some(found) if found > FORMAT => {
+            Err(Error::NewerFormat { path: path.to_owned(), found, supported: FORMAT })
+        }
         _ => Err(Error::Corrupted {
             reason: format!("`{path}` is a database, but not one of this store"),
         }),
@@ -351,10 +303,7 @@ fn entries(read: &ReadTransaction, prefix: &str) -> Result<Vec<KeyValue>> {
 impl Inner {
     fn snapshot(&self, prefix: &str) -> Result<Snapshot> {
         let read = self.database.begin_read().map_err(storage)?;
-        Ok(Snapshot {
-            revision: meta(&read, META_REVISION)?,
-            entries: entries(&read, prefix)?,
-        })
+        Ok(Snapshot { revision: meta(&read, META_REVISION)?, entries: entries(&read, prefix)? })
     }
 }
 
@@ -393,9 +342,7 @@ impl Store for Redb {
         let read = self.inner.database.begin_read().map_err(storage)?;
         let table = read.open_table(KEYS).map_err(storage)?;
         let found = table.get(key).map_err(storage)?;
-        found
-            .map(|bytes| decode_entry(key, bytes.value()))
-            .transpose()
+        found.map(|bytes| decode_entry(key, bytes.value())).transpose()
     }
 
     async fn range(&self, prefix: &str) -> Result<Snapshot> {

@@ -70,9 +70,7 @@ pub struct Etcd {
 
 impl std::fmt::Debug for Etcd {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Etcd")
-            .field("timeout", &self.timeout)
-            .finish_non_exhaustive()
+        f.debug_struct("Etcd").field("timeout", &self.timeout).finish_non_exhaustive()
     }
 }
 
@@ -94,20 +92,14 @@ impl Etcd {
         let connecting = client::Client::connect(&config.endpoints, Some(options));
         let connected = call(config.timeout, connecting).await?;
         let store = Self {
-            keys: connected
-                .kv_client()
-                .max_decoding_message_size(ANSWER_BYTES_MAX),
+            keys: connected.kv_client().max_decoding_message_size(ANSWER_BYTES_MAX),
             leases: connected.lease_client(),
-            watches: connected
-                .watch_client()
-                .max_decoding_message_size(ANSWER_BYTES_MAX),
+            watches: connected.watch_client().max_decoding_message_size(ANSWER_BYTES_MAX),
             _client: connected,
             timeout: config.timeout,
         };
         let options = GetOptions::new().with_count_only();
-        store
-            .call(store.keys.clone().get("/", Some(options)))
-            .await?;
+        store.call(store.keys.clone().get("/", Some(options))).await?;
         Ok(store)
     }
 
@@ -138,9 +130,7 @@ async fn call<T>(
     // Generated client futures are large; on the heap they do not grow every caller's.
     match tokio::time::timeout(timeout, Box::pin(work)).await {
         Ok(result) => result.map_err(translate),
-        Err(_) => Err(Error::Unavailable {
-            reason: format!("no answer within {timeout:?}"),
-        }),
+        Err(_) => Err(Error::Unavailable { reason: format!("no answer within {timeout:?}") }),
     }
 }
 
@@ -195,9 +185,7 @@ fn about_lease(lease: LeaseId) -> impl Fn(Error) -> Error {
 /// Names the revision in a "compacted" answer.
 fn about_revision(revision: Revision) -> impl Fn(Error) -> Error {
     move |error| match error {
-        Error::Compacted { .. } => Error::Compacted {
-            compacted: revision,
-        },
+        Error::Compacted { .. } => Error::Compacted { compacted: revision },
         error => error,
     }
 }
@@ -274,9 +262,7 @@ impl Store for Etcd {
 
     async fn range(&self, prefix: &str) -> Result<Snapshot> {
         let options = get_prefix(prefix).with_sort(SortTarget::Key, SortOrder::Ascend);
-        let found = self
-            .call(self.keys.clone().get(prefix, Some(options)))
-            .await?;
+        let found = self.call(self.keys.clone().get(prefix, Some(options))).await?;
         Ok(Snapshot {
             revision: header_revision(found.header()),
             entries: found.kvs().iter().filter_map(entry).collect(),
@@ -291,12 +277,7 @@ impl Store for Etcd {
         });
         let request = client::Txn::new()
             .when(txn.compares.iter().map(compare).collect::<Vec<_>>())
-            .and_then(
-                txn.operations
-                    .into_iter()
-                    .map(operation)
-                    .collect::<Vec<_>>(),
-            );
+            .and_then(txn.operations.into_iter().map(operation).collect::<Vec<_>>());
         let answer = self.call(self.keys.clone().txn(request)).await;
         let answer = answer.map_err(about_lease(lease.unwrap_or(LeaseId(0))))?;
         let revision = header_revision(answer.header());
@@ -316,9 +297,7 @@ impl Store for Etcd {
         // Revision 1 is the empty store, and 0 would mean "now".
         let revision = revision.max(2);
         // A watch would be told of compaction only some time after it is made.
-        let options = GetOptions::new()
-            .with_count_only()
-            .with_revision(to_wire(revision));
+        let options = GetOptions::new().with_count_only().with_revision(to_wire(revision));
         let probed = self.call(self.keys.clone().get("/", Some(options))).await;
         match probed.map_err(about_revision(revision)) {
             Err(Error::Refused { reason }) if reason.contains("future revision") => {}
@@ -433,9 +412,7 @@ impl EtcdWatch {
                 0 => Error::Unavailable {
                     reason: format!("the watch was ended: {}", answer.cancel_reason()),
                 },
-                compacted => Error::Compacted {
-                    compacted: from_wire(compacted),
-                },
+                compacted => Error::Compacted { compacted: from_wire(compacted) },
             });
         }
         let first = self.next;
@@ -451,10 +428,7 @@ impl EtcdWatch {
             };
             match self.ready.back_mut() {
                 Some(batch) if batch.revision == revision => batch.changes.push(change),
-                _ => self.ready.push_back(Batch {
-                    revision,
-                    changes: vec![change],
-                }),
+                _ => self.ready.push_back(Batch { revision, changes: vec![change] }),
             }
             self.next = revision + 1;
         }

@@ -46,11 +46,7 @@ impl Leases {
         self.last = self.last.max(id.0);
         self.leases.insert(
             id,
-            Lease {
-                ttl_ms,
-                deadline_ms: now_ms.saturating_add(ttl_ms),
-                keys: BTreeSet::new(),
-            },
+            Lease { ttl_ms, deadline_ms: now_ms.saturating_add(ttl_ms), keys: BTreeSet::new() },
         );
     }
 
@@ -65,10 +61,7 @@ impl Leases {
     }
 
     pub(crate) fn keep_alive(&mut self, id: LeaseId, now_ms: Millis) -> Result<(), Error> {
-        let lease = self
-            .leases
-            .get_mut(&id)
-            .ok_or(Error::LeaseNotFound { lease: id })?;
+        let lease = self.leases.get_mut(&id).ok_or(Error::LeaseNotFound { lease: id })?;
         lease.deadline_ms = now_ms.saturating_add(lease.ttl_ms);
         Ok(())
     }
@@ -92,34 +85,24 @@ impl Leases {
 
     /// Ends a lease and says which keys it held.
     pub(crate) fn remove(&mut self, id: LeaseId) -> Result<BTreeSet<String>, Error> {
-        let lease = self
-            .leases
-            .remove(&id)
-            .ok_or(Error::LeaseNotFound { lease: id })?;
+        let lease = self.leases.remove(&id).ok_or(Error::LeaseNotFound { lease: id })?;
         Ok(lease.keys)
     }
 
     /// The leases whose time has passed.
     pub(crate) fn expired(&self, now_ms: Millis) -> Vec<LeaseId> {
-        let passed = self
-            .leases
-            .iter()
-            .filter(|(_, lease)| lease.deadline_ms <= now_ms);
+        let passed = self.leases.iter().filter(|(_, lease)| lease.deadline_ms <= now_ms);
         passed.map(|(id, _)| *id).collect()
     }
 
     /// Whether a lease's time has passed.
     pub(crate) fn is_expired(&self, id: LeaseId, now_ms: Millis) -> bool {
-        self.leases
-            .get(&id)
-            .is_some_and(|lease| lease.deadline_ms <= now_ms)
+        self.leases.get(&id).is_some_and(|lease| lease.deadline_ms <= now_ms)
     }
 
     /// How long until the next lease ends; `None` without leases.
     pub(crate) fn next_end_ms(&self, now_ms: Millis) -> Option<Millis> {
         let deadlines = self.leases.values().map(|lease| lease.deadline_ms);
-        deadlines
-            .min()
-            .map(|deadline| deadline.saturating_sub(now_ms))
+        deadlines.min().map(|deadline| deadline.saturating_sub(now_ms))
     }
 }

@@ -70,9 +70,7 @@ impl Memory {
             hub: Hub::new(state.revision, HISTORY_MAX, usize::MAX),
             state: Mutex::new(state),
         };
-        Self {
-            inner: Arc::new(inner),
-        }
+        Self { inner: Arc::new(inner) }
     }
 
     /// Ends the leases whose time has passed. Every call does so first; a test that moved its
@@ -89,12 +87,8 @@ impl Inner {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let state_ref = &mut *state;
         for lease in state_ref.leases.expired(self.clock.monotonic_ms()) {
-            let revoked = revoke(
-                &mut state_ref.keys,
-                &mut state_ref.leases,
-                state_ref.revision,
-                lease,
-            );
+            let revoked =
+                revoke(&mut state_ref.keys, &mut state_ref.leases, state_ref.revision, lease);
             self.publish(state_ref, revoked.ok().flatten());
         }
         state
@@ -222,9 +216,7 @@ impl Store for Memory {
 
     async fn lease_grant(&self, ttl_seconds: u64) -> Result<LeaseId> {
         let mut state = self.inner.lock();
-        let lease = state
-            .leases
-            .grant(ttl_seconds, self.inner.clock.monotonic_ms());
+        let lease = state.leases.grant(ttl_seconds, self.inner.clock.monotonic_ms());
         if !state.watched {
             state.watched = true;
             let inner = Arc::downgrade(&self.inner);
@@ -235,9 +227,7 @@ impl Store for Memory {
 
     async fn lease_keep_alive(&self, lease: LeaseId) -> Result<()> {
         let mut state = self.inner.lock();
-        state
-            .leases
-            .keep_alive(lease, self.inner.clock.monotonic_ms())
+        state.leases.keep_alive(lease, self.inner.clock.monotonic_ms())
     }
 
     async fn lease_revoke(&self, lease: LeaseId) -> Result<()> {

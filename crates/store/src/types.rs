@@ -79,10 +79,7 @@ impl Compare {
 
     /// Holds when the key was last written by `revision`.
     pub fn mod_revision(key: impl Into<String>, revision: Revision) -> Self {
-        Self::ModRevision {
-            key: key.into(),
-            revision,
-        }
+        Self::ModRevision { key: key.into(), revision }
     }
 
     pub(crate) fn key(&self) -> &str {
@@ -142,11 +139,7 @@ impl Txn {
     /// Adds a write.
     #[must_use]
     pub fn put(self, key: impl Into<String>, value: impl Into<Bytes>) -> Self {
-        self.operation(Operation::Put {
-            key: key.into(),
-            value: value.into(),
-            lease: None,
-        })
+        self.operation(Operation::Put { key: key.into(), value: value.into(), lease: None })
     }
 
     /// Adds a write of a key that goes away with its lease.
@@ -157,11 +150,7 @@ impl Txn {
         value: impl Into<Bytes>,
         lease: LeaseId,
     ) -> Self {
-        self.operation(Operation::Put {
-            key: key.into(),
-            value: value.into(),
-            lease: Some(lease),
-        })
+        self.operation(Operation::Put { key: key.into(), value: value.into(), lease: Some(lease) })
     }
 
     /// Adds a delete.
@@ -173,9 +162,7 @@ impl Txn {
     /// Adds a delete of every key that begins with `prefix`.
     #[must_use]
     pub fn delete_prefix(self, prefix: impl Into<String>) -> Self {
-        self.operation(Operation::DeletePrefix {
-            prefix: prefix.into(),
-        })
+        self.operation(Operation::DeletePrefix { prefix: prefix.into() })
     }
 
     /// Adds an operation.
@@ -214,17 +201,13 @@ impl Txn {
             }
         }
         for (index, prefix) in prefixes.iter().enumerate() {
-            let covers_key = keys
-                .range::<&str, _>(prefix..)
-                .next()
-                .is_some_and(|key| key.starts_with(*prefix));
+            let covers_key =
+                keys.range::<&str, _>(prefix..).next().is_some_and(|key| key.starts_with(*prefix));
             let meets_prefix = prefixes[..index]
                 .iter()
                 .any(|other| other.starts_with(*prefix) || prefix.starts_with(other));
             if covers_key || meets_prefix {
-                return Err(Error::DuplicateKey {
-                    key: (*prefix).to_owned(),
-                });
+                return Err(Error::DuplicateKey { key: (*prefix).to_owned() });
             }
         }
         Ok(())
@@ -238,10 +221,7 @@ impl Txn {
             Operation::Delete { key } => key.len(),
             Operation::DeletePrefix { prefix } => 2 * prefix.len(),
         });
-        compares
-            .chain(operations)
-            .map(|bytes| bytes + OVERHEAD_BYTES)
-            .sum()
+        compares.chain(operations).map(|bytes| bytes + OVERHEAD_BYTES).sum()
     }
 }
 

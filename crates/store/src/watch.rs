@@ -62,9 +62,7 @@ impl Watch {
     }
 
     pub(crate) fn etcd(watch: EtcdWatch) -> Self {
-        Self {
-            source: Source::Etcd(Box::new(watch)),
-        }
+        Self { source: Source::Etcd(Box::new(watch)) }
     }
 }
 
@@ -99,9 +97,7 @@ impl Cursor {
             let history = self.history.upgrade().ok_or(Error::Closed)?;
             let batches = history.read(self.next, READ_MAX)?;
             self.next = batches.last().map_or(latest, |batch| batch.revision) + 1;
-            let matching = batches
-                .iter()
-                .filter_map(|batch| select(batch, &self.prefix));
+            let matching = batches.iter().filter_map(|batch| select(batch, &self.prefix));
             self.ready.extend(matching);
         }
     }
@@ -111,10 +107,7 @@ impl Cursor {
 fn select(batch: &Batch, prefix: &str) -> Option<Batch> {
     let matching = |change: &&Change| change.key().starts_with(prefix);
     let changes: Vec<Change> = batch.changes.iter().filter(matching).cloned().collect();
-    (!changes.is_empty()).then_some(Batch {
-        revision: batch.revision,
-        changes,
-    })
+    (!changes.is_empty()).then_some(Batch { revision: batch.revision, changes })
 }
 
 /// Recent batches and the newest revision, shared by all watchers of a store.
@@ -175,11 +168,7 @@ impl Hub {
     /// Forgets the batches up to `revision`.
     pub(crate) fn forget(&self, revision: Revision) {
         let mut ring = self.ring();
-        while ring
-            .batches
-            .front()
-            .is_some_and(|batch| batch.revision <= revision)
-        {
+        while ring.batches.front().is_some_and(|batch| batch.revision <= revision) {
             ring.drop_oldest();
         }
     }

@@ -177,12 +177,7 @@ impl Writer {
                 tables.write_meta(step.position, step.leases.last())?;
             }
         }
-        let Step {
-            position,
-            batches,
-            dirty,
-            ..
-        } = step;
+        let Step { position, batches, dirty, .. } = step;
         if dirty {
             transaction.commit().map_err(storage)?;
             if position.compacted > self.position.compacted {
@@ -226,20 +221,14 @@ impl Step<'_> {
             Command::Compact(revision) => {
                 let current = self.position.revision;
                 if *revision > current {
-                    return Err(Error::FutureRevision {
-                        revision: *revision,
-                        current,
-                    });
+                    return Err(Error::FutureRevision { revision: *revision, current });
                 }
                 self.compact(tables, *revision)?;
                 Ok(Answer::Done)
             }
             Command::Grant(ttl_seconds) => {
                 let lease = self.leases.grant(*ttl_seconds, self.now_ms);
-                tables
-                    .leases
-                    .insert(lease.0, *ttl_seconds)
-                    .map_err(storage)?;
+                tables.leases.insert(lease.0, *ttl_seconds).map_err(storage)?;
                 self.dirty = true;
                 Ok(Answer::Lease(lease))
             }
@@ -264,10 +253,7 @@ impl Step<'_> {
     fn record(&mut self, tables: &mut WriteTables<'_>, batch: Option<Batch>) -> Result<(), Error> {
         let Some(batch) = batch else { return Ok(()) };
         let record = encode_batch(&batch);
-        tables
-            .log
-            .insert(batch.revision, record.as_slice())
-            .map_err(storage)?;
+        tables.log.insert(batch.revision, record.as_slice()).map_err(storage)?;
         self.position.revision = batch.revision;
         self.position.log_bytes += record.len() as u64;
         self.batches.push(batch);
@@ -281,11 +267,7 @@ impl Step<'_> {
         tables: &mut WriteTables<'_>,
         config: &embedded::Config,
     ) -> Result<(), Error> {
-        let Position {
-            revision,
-            compacted,
-            ..
-        } = self.position;
+        let Position { revision, compacted, .. } = self.position;
         let over = (revision - compacted).saturating_sub(config.log_revisions_max);
         // A tenth above the bound is let through, so that not every commit trims.
         if over > config.log_revisions_max / 10 {
@@ -347,9 +329,7 @@ impl<'a> WriteTables<'a> {
 impl Tables for WriteTables<'_> {
     fn get(&self, key: &str) -> Result<Option<KeyValue>, Error> {
         let found = self.keys.get(key).map_err(storage)?;
-        found
-            .map(|bytes| decode_entry(key, bytes.value()))
-            .transpose()
+        found.map(|bytes| decode_entry(key, bytes.value())).transpose()
     }
 
     fn keys(&self, prefix: &str) -> Result<Vec<String>, Error> {
@@ -366,16 +346,12 @@ impl Tables for WriteTables<'_> {
 
     fn put(&mut self, entry: &KeyValue) -> Result<(), Error> {
         let bytes = encode_entry(entry);
-        self.keys
-            .insert(entry.key.as_str(), bytes.as_slice())
-            .map_err(storage)?;
+        self.keys.insert(entry.key.as_str(), bytes.as_slice()).map_err(storage)?;
         Ok(())
     }
 
     fn delete(&mut self, key: &str) -> Result<Option<KeyValue>, Error> {
         let found = self.keys.remove(key).map_err(storage)?;
-        found
-            .map(|bytes| decode_entry(key, bytes.value()))
-            .transpose()
+        found.map(|bytes| decode_entry(key, bytes.value())).transpose()
     }
 }

@@ -35,9 +35,5 @@ pub(crate) fn changes(batch: &Batch) -> Vec<String> {
 }
 
 pub(crate) fn keys(snapshot: &Snapshot) -> Vec<&str> {
-    snapshot
-        .entries
-        .iter()
-        .map(|entry| entry.key.as_str())
-        .collect()
+    snapshot.entries.iter().map(|entry| entry.key.as_str()).collect()
 }

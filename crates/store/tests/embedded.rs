@@ -81,13 +81,8 @@ async fn the_log_is_bounded_in_revisions_and_bytes() {
         last = commit(&store, Txn::new().put("/a", at.to_string())).await;
     }
     let error = store.watch_from("/a", last - 60).await.unwrap_err();
-    let Error::Compacted { compacted } = error else {
-        panic!("{error}")
-    };
-    assert!(
-        (last - 55..=last - 50).contains(&compacted),
-        "{compacted} of {last}"
-    );
+    let Error::Compacted { compacted } = error else { panic!("{error}") };
+    assert!((last - 55..=last - 50).contains(&compacted), "{compacted} of {last}");
     drop(store);
 
     let store = Redb::open(&path, bounded(50, 10_000)).unwrap();
@@ -113,12 +108,7 @@ async fn a_watch_overtaken_by_compaction_is_told() {
     }
     store.compact(last - 1).await.unwrap();
     let error = watch.next().await.unwrap_err();
-    assert_eq!(
-        error,
-        Error::Compacted {
-            compacted: last - 1
-        }
-    );
+    assert_eq!(error, Error::Compacted { compacted: last - 1 });
 }
 
 #[tokio::test]
@@ -144,24 +134,12 @@ fn a_newer_format_is_refused_with_both_numbers() {
     write.commit().unwrap();
     drop(database);
     let error = Redb::open(&path, config()).unwrap_err();
-    let expected = Error::NewerFormat {
-        path: path.clone(),
-        found: 2,
-        supported: 1,
-    };
+    let expected = Error::NewerFormat { path: path.clone(), found: 2, supported: 1 };
     assert_eq!(error, expected);
     // The refusal changed nothing.
     let database = redb::Database::open(&path).unwrap();
     let read = database.begin_read().unwrap();
-    assert_eq!(
-        read.open_table(meta)
-            .unwrap()
-            .get("format")
-            .unwrap()
-            .unwrap()
-            .value(),
-        2
-    );
+    assert_eq!(read.open_table(meta).unwrap().get("format").unwrap().unwrap().value(), 2);
 }
 
 #[test]
@@ -211,11 +189,7 @@ async fn kill_9_loses_nothing_that_was_acknowledged() {
         let store = Redb::open(&path, config()).unwrap();
         check(&store, &acknowledged).await;
     }
-    assert!(
-        acknowledged.len() > 100,
-        "only {} were written",
-        acknowledged.len()
-    );
+    assert!(acknowledged.len() > 100, "only {} were written", acknowledged.len());
 }
 
 async fn write_until_killed(path: &Utf8Path) -> ! {
@@ -242,11 +216,7 @@ async fn write_until_killed(path: &Utf8Path) -> ! {
 
 fn run_child(path: &Utf8Path, lifetime: Duration) -> Vec<u64> {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "embedded::kill_9_loses_nothing_that_was_acknowledged",
-            "--nocapture",
-        ])
+        .args(["--exact", "embedded::kill_9_loses_nothing_that_was_acknowledged", "--nocapture"])
         .env(CHILD_PATH, path)
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
@@ -255,10 +225,7 @@ fn run_child(path: &Utf8Path, lifetime: Duration) -> Vec<u64> {
     let stdout = BufReader::new(child.stdout.take().unwrap());
     let reader = std::thread::spawn(move || {
         let number = |line: &str| line.strip_prefix("ack ")?.parse().ok();
-        stdout
-            .lines()
-            .filter_map(|line| number(&line.ok()?))
-            .collect()
+        stdout.lines().filter_map(|line| number(&line.ok()?)).collect()
     });
     std::thread::sleep(lifetime);
     child.kill().unwrap();
@@ -271,20 +238,10 @@ async fn check(store: &Redb, acknowledged: &[u64]) {
     for number in acknowledged {
         let prefix = format!("/{number:020}/");
         let begin = all.entries.partition_point(|entry| entry.key < prefix);
-        let found = all.entries[begin..]
-            .iter()
-            .take_while(|entry| entry.key.starts_with(&prefix));
-        assert_eq!(
-            found.count() as u64,
-            KEYS,
-            "acknowledged transaction {number}"
-        );
+        let found = all.entries[begin..].iter().take_while(|entry| entry.key.starts_with(&prefix));
+        assert_eq!(found.count() as u64, KEYS, "acknowledged transaction {number}");
     }
-    assert_eq!(
-        all.entries.len() as u64 % KEYS,
-        0,
-        "a transaction is there in part"
-    );
+    assert_eq!(all.entries.len() as u64 % KEYS, 0, "a transaction is there in part");
     if all.revision < 2 {
         return;
     }
@@ -294,12 +251,7 @@ async fn check(store: &Redb, acknowledged: &[u64]) {
         let batch = next(&mut watch).await;
         assert_eq!(batch.revision, revision, "a hole in the log");
         assert_eq!(batch.changes.len() as u64, KEYS);
-        assert!(
-            batch
-                .changes
-                .iter()
-                .all(|change| matches!(change, Change::Put(_)))
-        );
+        assert!(batch.changes.iter().all(|change| matches!(change, Change::Put(_))));
         logged += batch.changes.len();
     }
     assert_eq!(logged, all.entries.len(), "log and keys agree");

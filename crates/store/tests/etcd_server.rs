@@ -21,16 +21,11 @@ impl EtcdServer {
         let directory = tempfile::tempdir().unwrap();
         // Both listeners live until both ports are known, so that they differ.
         let ports = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
-        let [client, peer] = ports
-            .each_ref()
-            .map(|port| format!("http://{}", port.local_addr().unwrap()));
+        let [client, peer] =
+            ports.each_ref().map(|port| format!("http://{}", port.local_addr().unwrap()));
         drop(ports);
-        let mut server = Self {
-            child: spawn(directory.path(), &client, &peer),
-            client,
-            peer,
-            directory,
-        };
+        let mut server =
+            Self { child: spawn(directory.path(), &client, &peer), client, peer, directory };
         server.wait().await;
         server
     }
@@ -78,18 +73,8 @@ fn spawn(directory: &Path, client: &str, peer: &str) -> Child {
     let child = Command::new("etcd")
         .arg("--data-dir")
         .arg(directory)
-        .args([
-            "--listen-client-urls",
-            client,
-            "--advertise-client-urls",
-            client,
-        ])
-        .args([
-            "--listen-peer-urls",
-            peer,
-            "--initial-advertise-peer-urls",
-            peer,
-        ])
+        .args(["--listen-client-urls", client, "--advertise-client-urls", client])
+        .args(["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer])
         .args(["--initial-cluster", &format!("default={peer}")])
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -25,11 +25,7 @@ struct Subject {
 }
 
 async fn memory() -> Subject {
-    Subject {
-        store: Arc::new(Memory::default()),
-        _directory: None,
-        _server: None,
-    }
+    Subject { store: Arc::new(Memory::default()), _directory: None, _server: None }
 }
 
 async fn redb() -> Subject {
@@ -46,11 +42,7 @@ async fn redb() -> Subject {
 async fn etcd() -> Subject {
     let server = EtcdServer::start().await;
     let store = Etcd::connect(EtcdConfig::new([server.endpoint()])).await;
-    Subject {
-        store: Arc::new(store.unwrap()),
-        _directory: None,
-        _server: Some(server),
-    }
+    Subject { store: Arc::new(store.unwrap()), _directory: None, _server: Some(server) }
 }
 
 macro_rules! contract {
@@ -111,17 +103,13 @@ contract![
 #[tokio::test(flavor = "multi_thread")]
 async fn an_etcd_watch_outlives_a_restart_of_the_server() {
     let mut server = EtcdServer::start().await;
-    let store = Etcd::connect(EtcdConfig::new([server.endpoint()]))
-        .await
-        .unwrap();
+    let store = Etcd::connect(EtcdConfig::new([server.endpoint()])).await.unwrap();
     let (snapshot, mut watch) = store.watch("/").await.unwrap();
     let first = contract::commit(&store, Txn::new().put("/a", "1")).await;
     assert_eq!(contract::next(&mut watch).await.revision, first);
 
     server.restart().await;
-    let other = Etcd::connect(EtcdConfig::new([server.endpoint()]))
-        .await
-        .unwrap();
+    let other = Etcd::connect(EtcdConfig::new([server.endpoint()])).await.unwrap();
     let second = contract::commit(&other, Txn::new().put("/a", "2")).await;
     assert_eq!(second, snapshot.revision + 2);
     let batch = loop {
@@ -131,10 +119,7 @@ async fn an_etcd_watch_outlives_a_restart_of_the_server() {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
-    assert_eq!(
-        (batch.revision, contract::changes(&batch)),
-        (second, vec!["+/a=2".to_owned()])
-    );
+    assert_eq!((batch.revision, contract::changes(&batch)), (second, vec!["+/a=2".to_owned()]));
 }
 
 #[tokio::test]

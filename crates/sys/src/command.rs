@@ -62,9 +62,5 @@ pub fn inherited(number: RawFd) -> std::io::Result<OwnedFd> {
 }
 
 pub(crate) fn check(result: libc::c_int) -> std::io::Result<libc::c_int> {
-    if result < 0 {
-        Err(std::io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
+    if result < 0 { Err(std::io::Error::last_os_error()) } else { Ok(result) }
 }

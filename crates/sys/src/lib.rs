@@ -2,10 +2,7 @@
 //! descriptors. The only crate of the workspace in which `unsafe` is allowed; every function here
 //! is safe to call and says what it asks of its caller.
 
-#![expect(
-    unsafe_code,
-    reason = "this crate exists to hold what no safe crate offers"
-)]
+#![expect(unsafe_code, reason = "this crate exists to hold what no safe crate offers")]
 
 pub mod command;
 pub mod mount;

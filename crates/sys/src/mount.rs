@@ -50,11 +50,7 @@ pub fn set_attributes(mount: impl AsFd, attributes: Attributes<'_>) -> io::Resul
             size_of::<libc::mount_attr>(),
         )
     };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// A detached copy of the mount at `path` under `dir`.
@@ -83,11 +79,5 @@ pub fn clone_tree(
 pub fn attach(mount: impl AsFd, target: impl AsFd) -> io::Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     let empty = CString::default();
-    Ok(rustix::mount::move_mount(
-        mount,
-        empty.as_c_str(),
-        target,
-        empty.as_c_str(),
-        flags,
-    )?)
+    Ok(rustix::mount::move_mount(mount, empty.as_c_str(), target, empty.as_c_str(), flags)?)
 }

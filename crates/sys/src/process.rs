@@ -39,11 +39,7 @@ pub fn exit_now(code: i32) -> ! {
 
 /// How a child ended: exit code, or 128 + signal.
 fn code_of(status: i32) -> i32 {
-    if libc::WIFSIGNALED(status) {
-        128 + libc::WTERMSIG(status)
-    } else {
-        libc::WEXITSTATUS(status)
-    }
+    if libc::WIFSIGNALED(status) { 128 + libc::WTERMSIG(status) } else { libc::WEXITSTATUS(status) }
 }
 
 /// Waits for a child and returns its exit code, or 128 + signal; -1 when it is no child.
@@ -135,20 +131,15 @@ pub fn set_bounding(kept: u64) -> io::Result<()> {
 pub fn exec(argv: &[String], environment: &[(String, String)]) -> io::Error {
     let text = |bytes: &str| CString::new(bytes).unwrap_or_default();
     let arguments: Vec<CString> = argv.iter().map(|argument| text(argument)).collect();
-    let variables: Vec<CString> = environment
-        .iter()
-        .map(|(name, value)| text(&format!("{name}={value}")))
-        .collect();
+    let variables: Vec<CString> =
+        environment.iter().map(|(name, value)| text(&format!("{name}={value}"))).collect();
     let pointers = |list: &[CString]| {
         let mut pointers: Vec<_> = list.iter().map(|item| item.as_ptr()).collect();
         pointers.push(std::ptr::null());
         pointers
     };
     let (argument_pointers, variable_pointers) = (pointers(&arguments), pointers(&variables));
-    let path = environment
-        .iter()
-        .find(|(name, _)| name == "PATH")
-        .map_or("", |(_, path)| path);
+    let path = environment.iter().find(|(name, _)| name == "PATH").map_or("", |(_, path)| path);
     let mut last = io::Error::from_raw_os_error(libc::ENOENT);
     for candidate in candidates(argv.first().map_or("", String::as_str), path) {
         let candidate = text(&candidate);
@@ -213,11 +204,7 @@ pub fn remember_signals(signals: &[i32]) -> io::Result<()> {
         unsafe {
             let mut action: libc::sigaction = std::mem::zeroed();
             action.sa_sigaction = remember as *const () as usize;
-            check(libc::sigaction(
-                *signal,
-                &raw const action,
-                std::ptr::null_mut(),
-            ))?;
+            check(libc::sigaction(*signal, &raw const action, std::ptr::null_mut()))?;
         }
     }
     Ok(())

@@ -88,24 +88,15 @@ pub(crate) struct Operand {
 
 #[derive(Debug, Clone)]
 pub(crate) enum OperandKind {
-    Identifier {
-        name: String,
-        function: Function,
-    },
+    Identifier { name: String, function: Function },
     Variable(Variable),
     Dot,
     Nil,
     Field(Vec<String>),
-    Chain {
-        base: Box<Operand>,
-        fields: Vec<String>,
-    },
+    Chain { base: Box<Operand>, fields: Vec<String> },
     Bool(bool),
     Number(Number),
-    String {
-        quoted: String,
-        value: Value,
-    },
+    String { quoted: String, value: Value },
     Pipe(Pipe),
 }
 
@@ -186,11 +177,7 @@ impl fmt::Display for Branch {
 
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{{{{template {}",
-            quote(self.name.as_bytes(), '"', false)
-        )?;
+        write!(f, "{{{{template {}", quote(self.name.as_bytes(), '"', false))?;
         if let Some(pipe) = &self.pipe {
             write!(f, " {pipe}")?;
         }

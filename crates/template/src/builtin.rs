@@ -138,11 +138,7 @@ fn basic(value: &Value) -> Option<Basic> {
 }
 
 fn incompatible(left: &Value, right: &Value) -> String {
-    format!(
-        "incompatible types for comparison: {} and {}",
-        left.type_name(),
-        right.type_name()
-    )
+    format!("incompatible types for comparison: {} and {}", left.type_name(), right.type_name())
 }
 
 /// `eq x a b`: whether x is a or b.
@@ -201,11 +197,7 @@ fn same(left: &Value, right: &Value) -> bool {
         (Value::Record(left), Value::Record(right)) => {
             left.type_name == right.type_name
                 && left.fields.len() == right.fields.len()
-                && left
-                    .fields
-                    .iter()
-                    .zip(&right.fields)
-                    .all(|(a, b)| same(&a.1, &b.1))
+                && left.fields.iter().zip(&right.fields).all(|(a, b)| same(&a.1, &b.1))
         }
         (Value::Opaque(left), Value::Opaque(right)) => std::sync::Arc::ptr_eq(left, right),
         (Value::Nil, Value::Nil) => true,

@@ -23,10 +23,7 @@ pub enum CheckError {
 /// When an argument is no template or does not render.
 pub fn expand_check(arguments: &[String], src: &str) -> Result<Vec<String>, CheckError> {
     let entries = BTreeMap::from([(Text::from("src"), Value::text(src))]);
-    let dot = Value::Map(Arc::new(Map {
-        type_name: "map[string]string",
-        entries,
-    }));
+    let dot = Value::Map(Arc::new(Map { type_name: "map[string]string", entries }));
     let expand = |argument: &String| {
         let template = crate::parse("check", argument)?;
         let rendered = template.render_with(&MapScope::default(), dot.clone())?;

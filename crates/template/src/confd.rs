@@ -44,10 +44,8 @@ pub(crate) fn call(
             Ok(Value::list(PAIRS, found.into_iter().map(pair).collect()))
         }
         Function::Getvs => {
-            let mut values: Vec<String> = matching(&first(), data)?
-                .into_iter()
-                .map(|(_, value)| value)
-                .collect();
+            let mut values: Vec<String> =
+                matching(&first(), data)?.into_iter().map(|(_, value)| value).collect();
             values.sort();
             Ok(Value::strings(values))
         }
@@ -154,10 +152,7 @@ fn length(value: &Value) -> usize {
 }
 
 fn pair((key, value): (String, String)) -> Value {
-    Value::record(
-        PAIR,
-        vec![("Key", Value::text(key)), ("Value", Value::text(value))],
-    )
+    Value::record(PAIR, vec![("Key", Value::text(key)), ("Value", Value::text(value))])
 }
 
 fn missing(key: &str) -> String {
@@ -237,39 +232,22 @@ fn parse_json(function: Function, arguments: &[Value]) -> Result<Value, String> 
         Value::Bool(_) => "bool",
         _ => "number",
     };
-    Err(format!(
-        "json: cannot unmarshal {found} into Go value of type {wanted}"
-    ))
+    Err(format!("json: cannot unmarshal {found} into Go value of type {wanted}"))
 }
 
 /// The other end of a line as a record that prints `HOST:PORT`.
 fn line(alias: &str, data: &mut Data<'_>) -> Result<Value, String> {
     data.reads.lines.insert(alias.to_owned());
-    let LineValue {
-        host,
-        port,
-        address,
-        instances,
-    } = data.scope.line(alias).map_err(|error| error.to_string())?;
+    let LineValue { host, port, address, instances } =
+        data.scope.line(alias).map_err(|error| error.to_string())?;
     let instances = instances.into_iter().map(|instance| {
-        let LineInstance {
-            host,
-            port,
-            address,
-            slot,
-        } = instance;
+        let LineInstance { host, port, address, slot } = instance;
         let slot = ("Slot", Value::Int(i64::from(slot)));
         endpoint_record("brickyard.Instance", &host, port, &address, slot)
     });
     let instances = Value::list("[]brickyard.Instance", instances.collect());
     let instances = ("Instances", instances);
-    Ok(endpoint_record(
-        "brickyard.Line",
-        &host,
-        port,
-        &address,
-        instances,
-    ))
+    Ok(endpoint_record("brickyard.Line", &host, port, &address, instances))
 }
 
 fn endpoint_record(
@@ -300,10 +278,7 @@ fn endpoint_record(
 fn sequence(first: i64, last: i64) -> Result<Value, String> {
     let length = usize::try_from(last.saturating_sub(first)).unwrap_or(0);
     check_items(length)?;
-    Ok(Value::list(
-        "[]int",
-        (first..=last).map(Value::Int).collect(),
-    ))
+    Ok(Value::list("[]int", (first..=last).map(Value::Int).collect()))
 }
 
 fn check_items(count: usize) -> Result<(), String> {
@@ -338,9 +313,7 @@ fn parse_bool(text: &str) -> Result<Value, String> {
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(Value::Bool(false)),
         _ => {
             let shown = quote(text.as_bytes(), '"', false);
-            Err(format!(
-                "strconv.ParseBool: parsing {shown}: invalid syntax"
-            ))
+            Err(format!("strconv.ParseBool: parsing {shown}: invalid syntax"))
         }
     }
 }
@@ -349,8 +322,7 @@ fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
     if wanted.is_empty() {
         return Some(0);
     }
-    text.windows(wanted.len())
-        .position(|window| window == wanted)
+    text.windows(wanted.len()).position(|window| window == wanted)
 }
 
 /// Cuts a text at a separator; at every character when it is empty.
@@ -452,11 +424,7 @@ fn base64_decode(text: &[u8]) -> Result<Vec<u8>, String> {
     let mut decoded = Vec::with_capacity(text.len() / 4 * 3);
     let mut group: Vec<u32> = Vec::with_capacity(4);
     let significant = |byte: &u8| !matches!(byte, b'\r' | b'\n');
-    let mut input = text
-        .iter()
-        .copied()
-        .enumerate()
-        .filter(|(_, byte)| significant(byte));
+    let mut input = text.iter().copied().enumerate().filter(|(_, byte)| significant(byte));
     while let Some((at, byte)) = input.next() {
         if byte == b'=' {
             let good = match group.len() {
@@ -477,10 +445,7 @@ fn base64_decode(text: &[u8]) -> Result<Vec<u8>, String> {
             push_group(&mut decoded, &group);
             return Ok(decoded);
         }
-        let digit = BASE64
-            .iter()
-            .position(|digit| *digit == byte)
-            .ok_or_else(|| corrupt(at))?;
+        let digit = BASE64.iter().position(|digit| *digit == byte).ok_or_else(|| corrupt(at))?;
         group.push(u32::try_from(digit).unwrap_or_default());
         if group.len() == 4 {
             push_group(&mut decoded, &group);

@@ -28,10 +28,7 @@ struct Slot {
 
 impl Slot {
     fn plain(value: Value) -> Self {
-        Self {
-            value,
-            boxed: false,
-        }
+        Self { value, boxed: false }
     }
 
     /// Go's zero `reflect.Value`, as against a nil that an interface holds.
@@ -229,10 +226,7 @@ impl<'a> State<'a> {
                 for (index, item) in list.items.iter().enumerate() {
                     count += 1;
                     let index = Value::Int(i64::try_from(index).unwrap_or(i64::MAX));
-                    let item = Slot {
-                        value: item.clone(),
-                        boxed,
-                    };
+                    let item = Slot { value: item.clone(), boxed };
                     if !self.iteration(branch, Slot::plain(index), item)? {
                         break;
                     }
@@ -243,10 +237,7 @@ impl<'a> State<'a> {
                 for (key, item) in &map.entries {
                     count += 1;
                     let key = Slot::plain(Value::String(key.clone()));
-                    let item = Slot {
-                        value: item.clone(),
-                        boxed,
-                    };
+                    let item = Slot { value: item.clone(), boxed };
                     if !self.iteration(branch, key, item)? {
                         break;
                     }
@@ -267,9 +258,7 @@ impl<'a> State<'a> {
     fn range_numbers(&mut self, branch: &'a Branch, value: &Value) -> Result<usize> {
         if branch.pipe.declarations.len() > 1 {
             let end = format::verb(value, 'v');
-            return self.error(format!(
-                "can't use {end} to iterate over more than one variable"
-            ));
+            return self.error(format!("can't use {end} to iterate over more than one variable"));
         }
         let (end, kind) = match value {
             Value::Uint(end, kind) => (*end, Some(*kind)),
@@ -330,12 +319,7 @@ impl<'a> State<'a> {
     }
 
     fn set(&mut self, name: &str, slot: Slot) -> Result<()> {
-        match self
-            .variables
-            .iter_mut()
-            .rev()
-            .find(|(known, _)| *known == name)
-        {
+        match self.variables.iter_mut().rev().find(|(known, _)| *known == name) {
             Some((_, known)) => {
                 *known = slot;
                 Ok(())

@@ -42,10 +42,7 @@ pub(crate) fn format(value: f64, verb: char, precision: Option<usize>) -> String
 /// The number rounded to `count` significant digits, or its shortest form.
 fn significant(magnitude: f64, count: Option<usize>) -> Digits {
     if magnitude == 0.0 {
-        return Digits {
-            digits: Vec::new(),
-            point: 0,
-        };
+        return Digits { digits: Vec::new(), point: 0 };
     }
     let text = match count {
         Some(count) => format!("{magnitude:.*e}", count.clamp(1, PRECISION_MAX) - 1),
@@ -56,10 +53,7 @@ fn significant(magnitude: f64, count: Option<usize>) -> Digits {
     while digits.last() == Some(&b'0') {
         digits.pop();
     }
-    Digits {
-        digits,
-        point: exponent.parse::<i32>().unwrap_or_default() + 1,
-    }
+    Digits { digits, point: exponent.parse::<i32>().unwrap_or_default() + 1 }
 }
 
 /// `%e` for very small and large exponents, `%f` in between.
@@ -112,9 +106,7 @@ fn fixed_form(magnitude: f64, precision: Option<usize>) -> String {
 
 fn point_form(digits: &Digits, precision: usize) -> String {
     let digit = |index: i32| {
-        let found = usize::try_from(index)
-            .ok()
-            .and_then(|index| digits.digits.get(index));
+        let found = usize::try_from(index).ok().and_then(|index| digits.digits.get(index));
         char::from(found.copied().unwrap_or(b'0'))
     };
     let mut text: String = (0..digits.point).map(digit).collect();

@@ -108,10 +108,7 @@ impl Scan<'_> {
             self.good_index = true;
             self.after_index = false;
             let rest = &self.format[self.at..];
-            let text = rest
-                .iter()
-                .position(|byte| *byte == b'%')
-                .unwrap_or(rest.len());
+            let text = rest.iter().position(|byte| *byte == b'%').unwrap_or(rest.len());
             self.printer.put(&rest[..text]);
             self.at += text;
             if self.at >= self.format.len() {
@@ -179,10 +176,7 @@ impl Scan<'_> {
         }
         self.reordered = true;
         let rest = &self.format[self.at..];
-        let close = rest
-            .iter()
-            .position(|byte| *byte == b']')
-            .filter(|_| rest.len() >= 3);
+        let close = rest.iter().position(|byte| *byte == b']').filter(|_| rest.len() >= 3);
         let Some(close) = close else {
             self.good_index = false;
             self.at += 1;
@@ -197,10 +191,7 @@ impl Scan<'_> {
             return;
         };
         self.after_index = true;
-        match number
-            .checked_sub(1)
-            .filter(|index| *index < self.values.len())
-        {
+        match number.checked_sub(1).filter(|index| *index < self.values.len()) {
             Some(index) => self.argument = index,
             None => self.good_index = false,
         }
@@ -208,11 +199,7 @@ impl Scan<'_> {
 
     fn number(&mut self) -> Option<usize> {
         let mut number: Option<i64> = None;
-        while let Some(digit) = self
-            .format
-            .get(self.at)
-            .filter(|byte| byte.is_ascii_digit())
-        {
+        while let Some(digit) = self.format.get(self.at).filter(|byte| byte.is_ascii_digit()) {
             let value = number.unwrap_or_default();
             if value > NUMBER_MAX {
                 self.at = self.format.len();
@@ -336,11 +323,7 @@ impl Printer {
     }
 
     fn pad(&mut self, bytes: &[u8]) {
-        let missing = self
-            .flags
-            .width
-            .unwrap_or(0)
-            .saturating_sub(char_count(bytes));
+        let missing = self.flags.width.unwrap_or(0).saturating_sub(char_count(bytes));
         if !self.flags.minus {
             self.padding(missing);
         }
@@ -663,9 +646,7 @@ fn sharp_float(body: &str, verb: char, precision: Option<usize>) -> String {
 
 fn character(magnitude: u64, negative: bool) -> char {
     let number = u32::try_from(magnitude).ok().filter(|_| !negative);
-    number
-        .and_then(char::from_u32)
-        .unwrap_or(char::REPLACEMENT_CHARACTER)
+    number.and_then(char::from_u32).unwrap_or(char::REPLACEMENT_CHARACTER)
 }
 
 fn truncate(bytes: &[u8], precision: Option<usize>) -> &[u8] {

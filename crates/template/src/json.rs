@@ -46,10 +46,7 @@ impl Reader<'_> {
                 // Go shows the byte, not the character that it may belong to.
                 let mut bytes = [0; 4];
                 let shown = char::from(byte).encode_utf8(&mut bytes);
-                format!(
-                    "invalid character {} {context}",
-                    quote(shown.as_bytes(), '\'', false)
-                )
+                format!("invalid character {} {context}", quote(shown.as_bytes(), '\'', false))
             }
         }
     }
@@ -171,9 +168,7 @@ impl Reader<'_> {
         let text = String::from_utf8_lossy(&self.text[start..self.at]);
         match text.parse::<f64>() {
             Ok(number) if number.is_finite() => Ok(Value::Float(number)),
-            _ => Err(format!(
-                "json: cannot unmarshal number {text} into Go value of type float64"
-            )),
+            _ => Err(format!("json: cannot unmarshal number {text} into Go value of type float64")),
         }
     }
 
@@ -250,8 +245,5 @@ impl Reader<'_> {
 }
 
 fn map(entries: BTreeMap<Text, Value>) -> Value {
-    Value::Map(Arc::new(Map {
-        type_name: ANY_MAP,
-        entries,
-    }))
+    Value::Map(Arc::new(Map { type_name: ANY_MAP, entries }))
 }

@@ -221,12 +221,7 @@ impl<'a> Lexer<'a> {
 
     fn error(&mut self, text: impl Into<String>) -> Item {
         self.failed = true;
-        Item {
-            kind: Kind::Error,
-            position: self.start,
-            text: text.into(),
-            line: self.start_line,
-        }
+        Item { kind: Kind::Error, position: self.start, text: text.into(), line: self.start_line }
     }
 
     fn text(&mut self) -> Item {
@@ -483,10 +478,7 @@ impl<'a> Lexer<'a> {
         if !self.scan_number() {
             return self.bad_number();
         }
-        if self
-            .peek()
-            .is_some_and(|found| found == '+' || found == '-')
-        {
+        if self.peek().is_some_and(|found| found == '+' || found == '-') {
             if !self.scan_number() || !self.input[..self.position].ends_with('i') {
                 return self.bad_number();
             }
@@ -497,10 +489,7 @@ impl<'a> Lexer<'a> {
 
     fn bad_number(&mut self) -> Item {
         let text = &self.input[self.start..self.position];
-        self.error(format!(
-            "bad number syntax: {}",
-            crate::quote::quote_text(text)
-        ))
+        self.error(format!("bad number syntax: {}", crate::quote::quote_text(text)))
     }
 
     /// Finds where a number ends; whether it is a good one is seen when it is converted.

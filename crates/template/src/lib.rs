@@ -59,11 +59,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            steps_max: 10_000_000,
-            depth_max: 1500,
-            output_max: 64 << 20,
-        }
+        Self { steps_max: 10_000_000, depth_max: 1500, output_max: 64 << 20 }
     }
 }
 

@@ -23,13 +23,8 @@ impl NumberError {
 
 /// Reads a literal as it stands in a template.
 pub(crate) fn parse_literal(text: &str, kind: Kind) -> Result<Number, String> {
-    let mut number = Number {
-        text: text.to_owned(),
-        int: None,
-        is_uint: false,
-        float: None,
-        complex: None,
-    };
+    let mut number =
+        Number { text: text.to_owned(), int: None, is_uint: false, float: None, complex: None };
     match kind {
         Kind::CharConstant => char_constant(text, &mut number)?,
         Kind::Complex => {
@@ -59,10 +54,7 @@ fn char_constant(text: &str, number: &mut Number) -> Result<(), String> {
 }
 
 fn plain(text: &str, number: &mut Number) -> Result<(), String> {
-    if let Some(imaginary) = text
-        .strip_suffix('i')
-        .and_then(|text| parse_float(text).ok())
-    {
+    if let Some(imaginary) = text.strip_suffix('i').and_then(|text| parse_float(text).ok()) {
         number.complex = Some((0.0, imaginary));
         simplify(number);
         return Ok(());
@@ -116,10 +108,7 @@ fn split_complex(text: &str) -> Option<(f64, f64)> {
             matches!(found, '+' | '-') && !text[..*at].ends_with(['e', 'E', 'p', 'P'])
         })
         .last()?;
-    Some((
-        parse_float(&text[..at]).ok()?,
-        parse_float(&text[at..]).ok()?,
-    ))
+    Some((parse_float(&text[..at]).ok()?, parse_float(&text[at..]).ok()?))
 }
 
 /// Go's `ParseUint`; base 0 goes by the prefix and allows `_` between digits.

@@ -34,12 +34,7 @@ type Result<T> = std::result::Result<T, ParseError>;
 
 /// Parses a text into the trees that it defines, its own under `name`.
 pub(crate) fn parse(name: &str, text: &str) -> Result<BTreeMap<String, List>> {
-    let nothing = Item {
-        kind: Kind::Eof,
-        position: 0,
-        text: String::new(),
-        line: 0,
-    };
+    let nothing = Item { kind: Kind::Eof, position: 0, text: String::new(), line: 0 };
     let mut parser = Parser {
         name,
         lexer: Lexer::new(text),
@@ -75,10 +70,7 @@ struct Frame {
 
 impl Default for Frame {
     fn default() -> Self {
-        Self {
-            variables: vec!["$".to_owned()],
-            range_depth: 0,
-        }
+        Self { variables: vec!["$".to_owned()], range_depth: 0 }
     }
 }
 
@@ -353,12 +345,7 @@ impl Parser<'_> {
         };
         self.frame.variables.truncate(variable_count);
         self.nesting -= 1;
-        Ok(Branch {
-            kind,
-            pipe,
-            list,
-            otherwise,
-        })
+        Ok(Branch { kind, pipe, list, otherwise })
     }
 
     fn else_list(&mut self, kind: BranchKind) -> Result<List> {
@@ -371,9 +358,7 @@ impl Parser<'_> {
         if chained {
             self.next();
             let branch = self.control(kind)?;
-            return Ok(List {
-                nodes: vec![Statement::Branch(branch)],
-            });
+            return Ok(List { nodes: vec![Statement::Branch(branch)] });
         }
         let (list, end) = self.item_list()?;
         match end {
@@ -390,11 +375,7 @@ impl Parser<'_> {
         self.enter("max nesting depth exceeded")?;
         self.body(name.clone(), CONTEXT)?;
         self.nesting -= 1;
-        Ok(Statement::Template(Call {
-            position: item.position,
-            name,
-            pipe: Some(pipe),
-        }))
+        Ok(Statement::Template(Call { position: item.position, name, pipe: Some(pipe) }))
     }
 
     fn template(&mut self) -> Result<Statement> {
@@ -406,11 +387,7 @@ impl Parser<'_> {
             self.backup();
             pipe = Some(self.pipeline(CONTEXT, Kind::RightDelim)?);
         }
-        Ok(Statement::Template(Call {
-            position: item.position,
-            name,
-            pipe,
-        }))
+        Ok(Statement::Template(Call { position: item.position, name, pipe }))
     }
 
     fn template_name(&mut self, item: &Item, context: &str) -> Result<String> {
@@ -520,10 +497,8 @@ impl Parser<'_> {
     }
 
     fn command(&mut self) -> Result<Command> {
-        let mut command = Command {
-            position: self.peek_non_space().position,
-            arguments: Vec::new(),
-        };
+        let mut command =
+            Command { position: self.peek_non_space().position, arguments: Vec::new() };
         loop {
             self.peek_non_space();
             if let Some(operand) = self.operand()? {
@@ -575,10 +550,7 @@ impl Parser<'_> {
                 let term = quote_text(&term.to_string());
                 return self.error(format!("unexpected . after term {term}"));
             }
-            _ => OperandKind::Chain {
-                base: Box::new(term),
-                fields,
-            },
+            _ => OperandKind::Chain { base: Box::new(term), fields },
         };
         Ok(Some(Operand { position, kind }))
     }
@@ -587,10 +559,7 @@ impl Parser<'_> {
         let item = self.next_non_space();
         let kind = match item.kind {
             Kind::Identifier => match Function::find(&item.text) {
-                Some(function) => OperandKind::Identifier {
-                    name: item.text,
-                    function,
-                },
+                Some(function) => OperandKind::Identifier { name: item.text, function },
                 None => {
                     let name = quote_text(&item.text);
                     return self.error(format!("function {name} not defined"));
@@ -616,19 +585,15 @@ impl Parser<'_> {
                     kind: OperandKind::Pipe(pipe),
                 }));
             }
-            Kind::String | Kind::RawString => OperandKind::String {
-                value: Value::text(self.unquoted(&item)?),
-                quoted: item.text,
-            },
+            Kind::String | Kind::RawString => {
+                OperandKind::String { value: Value::text(self.unquoted(&item)?), quoted: item.text }
+            }
             _ => {
                 self.backup();
                 return Ok(None);
             }
         };
-        Ok(Some(Operand {
-            position: item.position,
-            kind,
-        }))
+        Ok(Some(Operand { position: item.position, kind }))
     }
 
     fn use_variable(&self, item: &Item) -> Result<Variable> {
@@ -640,8 +605,5 @@ impl Parser<'_> {
 }
 
 fn split_variable(item: &Item) -> Variable {
-    Variable {
-        position: item.position,
-        parts: vec![item.text.clone()],
-    }
+    Variable { position: item.position, parts: vec![item.text.clone()] }
 }

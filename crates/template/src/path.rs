@@ -54,10 +54,7 @@ enum Piece {
     /// Itself.
     Char(char),
     /// `[a-z]`, or `[^a-z]`. Go lets a negated class match `/`.
-    Class {
-        negated: bool,
-        ranges: Vec<(char, char)>,
-    },
+    Class { negated: bool, ranges: Vec<(char, char)> },
 }
 
 /// A pattern that is good.
@@ -127,9 +124,7 @@ fn one(piece: &Piece, found: char) -> bool {
         Piece::Any => found != '/',
         Piece::Char(expected) => *expected == found,
         Piece::Class { negated, ranges } => {
-            let inside = ranges
-                .iter()
-                .any(|(low, high)| (*low..=*high).contains(&found));
+            let inside = ranges.iter().any(|(low, high)| (*low..=*high).contains(&found));
             inside != *negated
         }
     }

@@ -121,9 +121,7 @@ pub(crate) fn unquote(literal: &str) -> Result<Vec<u8>, InvalidSyntax> {
         // As in Go source, carriage returns are not part of a raw literal.
         return Ok(raw.replace('\r', "").into_bytes());
     }
-    let quoted = inner('"')
-        .filter(|_| literal.len() >= 2)
-        .ok_or(InvalidSyntax)?;
+    let quoted = inner('"').filter(|_| literal.len() >= 2).ok_or(InvalidSyntax)?;
     let mut bytes = Vec::with_capacity(quoted.len());
     let mut rest = quoted;
     while !rest.is_empty() {

@@ -76,10 +76,7 @@ pub enum LineErrorKind {
 fn unknown(known: &[String]) -> String {
     match known {
         [] => "the service needs no line of that name; it has none".to_owned(),
-        known => format!(
-            "the service needs no line of that name; it has `{}`",
-            known.join("`, `")
-        ),
+        known => format!("the service needs no line of that name; it has `{}`", known.join("`, `")),
     }
 }
 
@@ -97,13 +94,8 @@ pub struct MapScope {
 impl MapScope {
     /// A scope with these keys.
     pub fn new(values: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>) -> Self {
-        let values = values
-            .into_iter()
-            .map(|(key, value)| (key.into(), value.into()));
-        Self {
-            values: values.collect(),
-            ..Self::default()
-        }
+        let values = values.into_iter().map(|(key, value)| (key.into(), value.into()));
+        Self { values: values.collect(), ..Self::default() }
     }
 }
 
@@ -126,9 +118,7 @@ impl Scope for MapScope {
     fn line(&self, alias: &str) -> Result<LineValue, LineError> {
         self.lines.get(alias).cloned().ok_or_else(|| LineError {
             alias: alias.to_owned(),
-            kind: LineErrorKind::Unknown {
-                known: self.lines.keys().cloned().collect(),
-            },
+            kind: LineErrorKind::Unknown { known: self.lines.keys().cloned().collect() },
         })
     }
 }

@@ -172,20 +172,13 @@ impl Value {
     /// A `map[string]interface {}`.
     pub fn map(entries: impl IntoIterator<Item = (impl Into<Text>, Self)>) -> Self {
         let entries = entries.into_iter().map(|(key, value)| (key.into(), value));
-        Self::Map(Arc::new(Map {
-            type_name: ANY_MAP,
-            entries: entries.collect(),
-        }))
+        Self::Map(Arc::new(Map { type_name: ANY_MAP, entries: entries.collect() }))
     }
 
     /// A struct without a text of its own.
     #[must_use]
     pub fn record(type_name: &'static str, fields: Vec<(&'static str, Self)>) -> Self {
-        Self::Record(Arc::new(Record {
-            type_name,
-            fields,
-            text: None,
-        }))
+        Self::Record(Arc::new(Record { type_name, fields, text: None }))
     }
 
     /// Go's name for its type.

@@ -12,9 +12,7 @@ pub(crate) fn lines_used<'a>(trees: impl Iterator<Item = &'a List>) -> BTreeSet<
     for tree in trees {
         pipes(tree, &mut |pipe| {
             for (index, command) in pipe.commands.iter().enumerate() {
-                let before = index
-                    .checked_sub(1)
-                    .and_then(|before| pipe.commands.get(before));
+                let before = index.checked_sub(1).and_then(|before| pipe.commands.get(before));
                 lines.extend(line_alias(command, before));
             }
         });
@@ -23,10 +21,7 @@ pub(crate) fn lines_used<'a>(trees: impl Iterator<Item = &'a List>) -> BTreeSet<
 }
 
 fn line_alias(command: &Command, before: Option<&Command>) -> Option<String> {
-    let OperandKind::Identifier {
-        function: Function::Line,
-        ..
-    } = &command.arguments[0].kind
+    let OperandKind::Identifier { function: Function::Line, .. } = &command.arguments[0].kind
     else {
         return None;
     };
@@ -35,10 +30,7 @@ fn line_alias(command: &Command, before: Option<&Command>) -> Option<String> {
         None => before?.arguments.first()?,
     };
     match &alias.kind {
-        OperandKind::String {
-            value: Value::String(text),
-            ..
-        } => Some(text.to_lossy()),
+        OperandKind::String { value: Value::String(text), .. } => Some(text.to_lossy()),
         _ => None,
     }
 }
@@ -61,10 +53,7 @@ fn statements<'a>(list: &'a List, visit: &mut impl FnMut(&'a Statement)) {
         visit(statement);
         if let Statement::Branch(branch) = statement {
             statements(&branch.list, visit);
-            branch
-                .otherwise
-                .iter()
-                .for_each(|otherwise| statements(otherwise, visit));
+            branch.otherwise.iter().for_each(|otherwise| statements(otherwise, visit));
         }
     }
 }

@@ -4,11 +4,7 @@ use brickyard_template::{Limits, MapScope, Value, parse};
 use proptest::prelude::*;
 
 fn survives(text: &str) {
-    let limits = Limits {
-        steps_max: 20_000,
-        output_max: 1 << 20,
-        ..Limits::default()
-    };
+    let limits = Limits { steps_max: 20_000, output_max: 1 << 20, ..Limits::default() };
     let scope = MapScope::new([("/a", "1"), ("/b", "{\"x\":[1,null]}")]);
     let Ok(template) = parse("t", text) else {
         return;

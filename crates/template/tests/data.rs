@@ -59,10 +59,7 @@ fn listings_are_confds() {
 #[test]
 fn patterns_stay_within_a_part_and_values_have_their_own_order() {
     all(&[
-        (
-            "{{range gets \"/app/*\"}}{{.Key}}={{.Value}};{{end}}",
-            "/app/a=10;/app/b=2;",
-        ),
+        ("{{range gets \"/app/*\"}}{{.Key}}={{.Value}};{{end}}", "/app/a=10;/app/b=2;"),
         ("{{range gets \"/app/[^a]\"}}{{.Key}}{{end}}", "/app/b"),
         ("{{range gets \"/ap?le\"}}{{.Key}}{{end}}", "/apple"),
         ("{{getvs \"/app/*\"}}", "[10 2]"),
@@ -80,14 +77,8 @@ fn turning_around_works_on_what_confd_knows() {
     all(&[
         ("{{reverse (split \"a,b\" \",\")}}", "[b a]"),
         // `gets` has a type of its own, which `reverse` does not know.
-        (
-            "{{range reverse (gets \"/app/*\")}}{{.Key}} {{end}}",
-            "/app/a /app/b ",
-        ),
-        (
-            "{{range reverse (sortKVByLength (gets \"/a*\"))}}{{.Key}} {{end}}",
-            "/apple /a ",
-        ),
+        ("{{range reverse (gets \"/app/*\")}}{{.Key}} {{end}}", "/app/a /app/b "),
+        ("{{range reverse (sortKVByLength (gets \"/a*\"))}}{{.Key}} {{end}}", "/apple /a "),
         ("{{sortByLength (split \"ccc,a,bb\" \",\")}}", "[a bb ccc]"),
     ]);
 }
@@ -104,10 +95,7 @@ fn a_line_is_a_record_that_prints_its_endpoint() {
             "{{range (line \"db\").Instances}}{{.Slot}}={{.Endpoint}} {{end}}",
             "1=10.0.0.2:6379 2=[fd00::3]:6379 ",
         ),
-        (
-            "{{printf \"%s|%q\" (line \"db\") (line \"db\")}}",
-            "10.0.0.2:6379|\"10.0.0.2:6379\"",
-        ),
+        ("{{printf \"%s|%q\" (line \"db\") (line \"db\")}}", "10.0.0.2:6379|\"10.0.0.2:6379\""),
         ("{{add 1 (len (line \"db\").Instances)}}", "3"),
         (
             "{{(line \"db\").Nope}}",
@@ -135,19 +123,13 @@ impl Scope for Deserted {
     }
     fn line(&self, alias: &str) -> Result<LineValue, LineError> {
         let target = "db/redis".to_owned();
-        Err(LineError {
-            alias: alias.to_owned(),
-            kind: LineErrorKind::NoInstance { target },
-        })
+        Err(LineError { alias: alias.to_owned(), kind: LineErrorKind::NoInstance { target } })
     }
 }
 
 #[test]
 fn a_line_without_instances_says_so() {
-    let error = parse("t", "x\n {{line \"db\"}}")
-        .unwrap()
-        .render(&Deserted)
-        .unwrap_err();
+    let error = parse("t", "x\n {{line \"db\"}}").unwrap().render(&Deserted).unwrap_err();
     assert_eq!(
         error.message,
         "template: t:2:3: executing \"t\" at <line \"db\">: error calling line: line `db`: no instance of db/redis yet"
@@ -160,12 +142,7 @@ fn what_was_read_comes_back_whether_it_was_there_or_not() {
     let text = "{{getv \"/a\"}}{{getv \"/gone\" \"x\"}}{{exists \"/b\"}}{{gets \"/app/*\"}}{{ls \"/app/sub/\"}}\
                 {{getenv \"HOME\"}}{{line \"db\"}}{{if false}}{{getv \"/unreached\"}}{{end}}";
     let rendered = parse("t", text).unwrap().render(&scope()).unwrap();
-    let set = |texts: &[&str]| {
-        texts
-            .iter()
-            .map(|text| (*text).to_owned())
-            .collect::<BTreeSet<_>>()
-    };
+    let set = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<BTreeSet<_>>();
     let expected = Reads {
         keys: set(&["/a", "/gone", "/b"]),
         prefixes: set(&["/app/", "/app/sub"]),
@@ -190,10 +167,7 @@ fn lines_and_missing_templates_are_seen_without_rendering() {
 #[test]
 fn a_parse_error_knows_its_place() {
     let error = parse("web.tmpl", "a\nb {{getvv \"/x\"}}").unwrap_err();
-    assert_eq!(
-        error.message,
-        "template: web.tmpl:2: function \"getvv\" not defined"
-    );
+    assert_eq!(error.message, "template: web.tmpl:2: function \"getvv\" not defined");
     assert_eq!((error.line, error.offset), (2, 6));
 }
 
@@ -217,20 +191,11 @@ fn bytes_pass_through_and_control_bytes_are_replaced_in_html() {
 fn json_errors_are_worded_as_by_go() {
     for (json, expected) in [
         ("", "unexpected end of JSON input"),
-        (
-            "{\\\"a\\\":1} x",
-            "invalid character 'x' after top-level value",
-        ),
+        ("{\\\"a\\\":1} x", "invalid character 'x' after top-level value"),
         ("{\\\"a\\\" 1}", "invalid character '1' after object key"),
-        (
-            "[1]",
-            "json: cannot unmarshal array into Go value of type map[string]interface {}",
-        ),
+        ("[1]", "json: cannot unmarshal array into Go value of type map[string]interface {}"),
     ] {
         let found = render(&scope(), &format!("{{{{json \"{json}\"}}}}"));
-        assert!(
-            found.ends_with(&format!("error calling json: {expected}")),
-            "{found}"
-        );
+        assert!(found.ends_with(&format!("error calling json: {expected}")), "{found}");
     }
 }

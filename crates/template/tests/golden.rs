@@ -36,14 +36,8 @@ fn dot() -> Value {
         ("f", Value::Float(1.5)),
         ("t", Value::Bool(true)),
         ("nul", Value::Nil),
-        (
-            "l",
-            any(vec![text("a"), text("b"), Value::Float(3.0), Value::Nil]),
-        ),
-        (
-            "m",
-            map(&[("b", Value::Float(2.0)), ("a", text("x")), ("c", deep)]),
-        ),
+        ("l", any(vec![text("a"), text("b"), Value::Float(3.0), Value::Nil])),
+        ("m", map(&[("b", Value::Float(2.0)), ("a", text("x")), ("c", deep)])),
         ("e", any(Vec::new())),
         ("em", map(&[])),
         ("z", Value::Float(0.0)),

@@ -86,12 +86,7 @@ pub fn run(mut command: Command) -> Output {
     let Some(code) = ended else {
         panic!("`{line}` was killed after a minute\nstdout: {stdout}\nstderr: {stderr}");
     };
-    Output {
-        code,
-        stdout,
-        stderr,
-        line,
-    }
+    Output { code, stdout, stderr, line }
 }
 
 fn wait(child: &mut Child) -> Option<i32> {

@@ -86,9 +86,8 @@ fn exchange(mut stream: impl Read + Write, path: &str) -> io::Result<(u16, Strin
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
-    let (head, body) = text
-        .split_once("\r\n\r\n")
-        .ok_or_else(|| io::Error::other("the answer has no header"))?;
+    let (head, body) =
+        text.split_once("\r\n\r\n").ok_or_else(|| io::Error::other("the answer has no header"))?;
     let status = head
         .split_whitespace()
         .nth(1)

@@ -97,9 +97,7 @@ impl<'a> Project<'a> {
             format!("{service}/{}", row["instance"])
         };
         let rows = self.ps();
-        rows.iter()
-            .map(|row| (short(row), row[name].clone()))
-            .collect()
+        rows.iter().map(|row| (short(row), row[name].clone())).collect()
     }
 
     /// The only generation of a slot, as `ps --json` shows it.
@@ -111,9 +109,7 @@ impl<'a> Project<'a> {
     pub fn instance(&self, address: &str) -> Value {
         let rows = self.ps();
         let mut matching = rows.iter().filter(|row| {
-            row["address"]
-                .as_str()
-                .is_some_and(|known| known.ends_with(&format!("/{address}")))
+            row["address"].as_str().is_some_and(|known| known.ends_with(&format!("/{address}")))
         });
         match (matching.next(), matching.next()) {
             (Some(only), None) => only.clone(),

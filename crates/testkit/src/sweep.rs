@@ -21,8 +21,7 @@ pub(crate) fn processes(root: &Utf8Path) -> Vec<i32> {
     };
     let names_root = |pid: &i32| {
         fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| {
-            line.windows(root.as_str().len())
-                .any(|part| part == root.as_str().as_bytes())
+            line.windows(root.as_str().len()).any(|part| part == root.as_str().as_bytes())
         })
     };
     all.filter_map(Result::ok)

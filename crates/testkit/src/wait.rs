@@ -28,11 +28,7 @@ pub fn wait_for<T>(what: &str, deadline: Duration, mut look: impl FnMut() -> Opt
         if let Some(found) = look() {
             return found;
         }
-        assert!(
-            start.elapsed() < deadline,
-            "{what}: not within {} s",
-            deadline.as_secs_f32()
-        );
+        assert!(start.elapsed() < deadline, "{what}: not within {} s", deadline.as_secs_f32());
         std::thread::sleep(PAUSE);
     }
 }

@@ -193,10 +193,7 @@ impl Yard {
     }
 
     /// What helps to understand a failure. It must not panic: the test does already.
-    #[expect(
-        clippy::print_stderr,
-        reason = "the test runner shows it with the failure"
-    )]
+    #[expect(clippy::print_stderr, reason = "the test runner shows it with the failure")]
     fn tell(&self) {
         let log = std::fs::read_to_string(self.root.join("agent.log")).unwrap_or_default();
         eprintln!("--- the agent's log\n{log}");

@@ -12,10 +12,7 @@ const FUNCTION_LINES_MAX: usize = 70;
 
 fn workspace() -> Utf8PathBuf {
     let here = Utf8Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors()
-        .nth(2)
-        .expect("crates lie two levels down")
-        .to_owned()
+    here.ancestors().nth(2).expect("crates lie two levels down").to_owned()
 }
 
 /// All Rust files of the workspace, by their path in it.
@@ -97,10 +94,8 @@ fn function_name(line: &str) -> Option<&str> {
             return after.split(['(', '<']).next();
         }
         let (word, after) = rest.split_once(' ')?;
-        let qualifies = matches!(
-            word,
-            "pub" | "async" | "const" | "unsafe" | "extern" | "\"C\""
-        ) || word.starts_with("pub(");
+        let qualifies = matches!(word, "pub" | "async" | "const" | "unsafe" | "extern" | "\"C\"")
+            || word.starts_with("pub(");
         if !qualifies {
             return None;
         }
@@ -192,14 +187,9 @@ fn only_sys_is_unsafe() {
             found.push(format!("{path}: no {lint}"));
         }
     }
-    none(
-        "code outside of sys that the compiler cannot vouch for",
-        &found,
-    );
+    none("code outside of sys that the compiler cannot vouch for", &found);
     let all = sources();
-    let sys = all
-        .iter()
-        .filter(|(path, _)| path.starts_with("crates/sys/"));
+    let sys = all.iter().filter(|(path, _)| path.starts_with("crates/sys/"));
     let mut silent = Vec::new();
     for (path, text) in sys {
         let lines: Vec<&str> = text.lines().collect();
@@ -217,13 +207,8 @@ fn only_sys_is_unsafe() {
 /// Floors of the house, the lowest first. Neighbours are on one floor and do not use each other.
 const FLOORS: [&[&[&str]]; 4] = [
     &[&["core", "sys"]],
-    &[
-        &["model", "plan", "template"],
-        &["store", "image", "engine"],
-    ],
-    &[&[
-        "agent", "front", "render", "build", "attack", "bench", "api",
-    ]],
+    &[&["model", "plan", "template"], &["store", "image", "engine"]],
+    &[&["agent", "front", "render", "build", "attack", "bench", "api"]],
     &[&["brickyard"]],
 ];
 /// For tests alone: it may be used by none, and uses what it likes.
@@ -288,10 +273,7 @@ fn floors_are_not_crossed() {
 fn every_error_has_its_section() {
     let path = workspace().join("docs/errors.md");
     let text = fs::read_to_string(&path).expect("docs/errors.md is there");
-    let sections: BTreeSet<&str> = text
-        .lines()
-        .filter_map(|l| l.strip_prefix("### "))
-        .collect();
+    let sections: BTreeSet<&str> = text.lines().filter_map(|l| l.strip_prefix("### ")).collect();
     let mut used = BTreeSet::new();
     for (path, source) in sources() {
         if path.contains("/src/") {
@@ -303,14 +285,8 @@ fn every_error_has_its_section() {
     }
     assert!(used.len() > 20, "only {} codes were found", used.len());
     let used: BTreeSet<&str> = used.iter().map(String::as_str).collect();
-    let missing: Vec<String> = used
-        .difference(&sections)
-        .map(ToString::to_string)
-        .collect();
+    let missing: Vec<String> = used.difference(&sections).map(ToString::to_string).collect();
     none("codes without a section in docs/errors.md", &missing);
-    let unused: Vec<String> = sections
-        .difference(&used)
-        .map(ToString::to_string)
-        .collect();
+    let unused: Vec<String> = sections.difference(&used).map(ToString::to_string).collect();
     none("sections of codes that nothing uses", &unused);
 }

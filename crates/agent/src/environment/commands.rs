@@ -61,22 +61,13 @@ impl Environment {
     fn make_plan(&self) -> Plan {
         let mut read_set = ReadSet::new();
         read_set.insert(keys::wanted(&self.key), self.fence);
-        plan(
-            &self.wanted,
-            &self.observed,
-            &self.view,
-            read_set,
-            self.fence,
-        )
+        plan(&self.wanted, &self.observed, &self.view, read_set, self.fence)
     }
 
     async fn deploy(&mut self, release: Release, replicas: BTreeMap<ServiceName, u32>) -> Answer {
         let refused = |text: String| Failure::of(FailureKind::Refused, &self.address, text);
         let digest = release.digest();
-        let adjustments = Adjustments {
-            replicas,
-            ..Adjustments::default()
-        };
+        let adjustments = Adjustments { replicas, ..Adjustments::default() };
         if let Some(record) = &self.record
             && record.digest == digest
             && record.adjustments == adjustments
@@ -85,33 +76,17 @@ impl Environment {
             let revision = record.deploy;
             self.try_again();
             self.sequence += 1;
-            return Ok(Accepted {
-                revision,
-                sequence: self.sequence,
-            });
+            return Ok(Accepted { revision, sequence: self.sequence });
         }
         for digest in release.images.values() {
             images::lookup(&self.yard.images, digest).map_err(refused)?;
         }
-        let number = self
-            .record
-            .as_ref()
-            .map_or(self.wanted.deploy, |record| record.deploy)
-            + 1;
-        let record = WantedRecord {
-            release,
-            digest,
-            deploy: number,
-            adjustments,
-            remove_volumes: false,
-        };
+        let number = self.record.as_ref().map_or(self.wanted.deploy, |record| record.deploy) + 1;
+        let record =
+            WantedRecord { release, digest, deploy: number, adjustments, remove_volumes: false };
         let former = (self.record.clone(), self.wanted.clone());
         let checked = self.set_wanted(record.clone()).map_err(|text| {
-            vec![Reason {
-                address: self.address.to_string(),
-                text,
-                log: Vec::new(),
-            }]
+            vec![Reason { address: self.address.to_string(), text, log: Vec::new() }]
         });
         let checked = checked.and_then(|()| match self.port_problems() {
             problems if problems.is_empty() => Ok(()),
@@ -121,10 +96,7 @@ impl Environment {
         // Until it is written, what was wanted before is wanted.
         let wanted = std::mem::replace(&mut self.wanted, former.1);
         self.record = former.0;
-        checked.map_err(|reasons| Failure {
-            kind: FailureKind::Refused,
-            reasons,
-        })?;
+        checked.map_err(|reasons| Failure { kind: FailureKind::Refused, reasons })?;
         let plan = serde_json::to_vec(&plan).unwrap_or_default();
         let txn = Txn::new().put(keys::deploy(&self.key, number), plan);
         let event = Draft::new(EventKind::DeployStarted, self.address.clone())
@@ -133,10 +105,7 @@ impl Environment {
         self.write_wanted(record, txn, event).await?;
         self.wanted = wanted;
         self.try_again();
-        Ok(Accepted {
-            revision: number,
-            sequence: self.sequence,
-        })
+        Ok(Accepted { revision: number, sequence: self.sequence })
     }
 
     /// Lets everything that failed, or ended other than successfully, be started once more.
@@ -202,11 +171,7 @@ impl Environment {
                     continue;
                 };
                 let address = self.address.with_service(name).to_string();
-                problems.push(Reason {
-                    address,
-                    text,
-                    log: Vec::new(),
-                });
+                problems.push(Reason { address, text, log: Vec::new() });
             }
         }
         problems
@@ -214,11 +179,7 @@ impl Environment {
 
     fn wanted_record(&self) -> Result<WantedRecord, Failure> {
         self.record.clone().ok_or_else(|| {
-            Failure::of(
-                FailureKind::NotFound,
-                &self.address,
-                "nothing runs in this environment",
-            )
+            Failure::of(FailureKind::NotFound, &self.address, "nothing runs in this environment")
         })
     }
 
@@ -234,10 +195,7 @@ impl Environment {
         resolved.map_err(|text| Failure::of(FailureKind::Refused, &self.address, text))?;
         self.write_wanted(record, Txn::new(), event).await?;
         self.wanted = wanted;
-        Ok(Accepted {
-            revision: deploy,
-            sequence: self.sequence,
-        })
+        Ok(Accepted { revision: deploy, sequence: self.sequence })
     }
 
     async fn down(&mut self, volumes: bool) -> Answer {
@@ -257,8 +215,7 @@ impl Environment {
         for (name, count) in &replicas {
             event = event.with(&format!("scale {name}"), count);
         }
-        self.adjust(|record| record.adjustments.replicas.extend(replicas), event)
-            .await
+        self.adjust(|record| record.adjustments.replicas.extend(replicas), event).await
     }
 
     fn known_service(&self, name: &ServiceName) -> Result<(), Failure> {
@@ -278,11 +235,8 @@ impl Environment {
         let mut places = Vec::new();
         for target in targets {
             self.known_service(&target.service)?;
-            let replicas = self
-                .wanted
-                .services
-                .get(&target.service)
-                .map_or(0, |service| service.replicas);
+            let replicas =
+                self.wanted.services.get(&target.service).map_or(0, |service| service.replicas);
             let slots: Vec<Slot> = match target.slot {
                 Some(slot) if slot.0 > replicas => {
                     let address = self.address.with_service(&target.service).with_slot(slot);
@@ -293,10 +247,7 @@ impl Environment {
                 None => (1..=replicas).map(Slot).collect(),
             };
             let service = target.service.clone();
-            places.extend(slots.into_iter().map(|slot| Place {
-                service: service.clone(),
-                slot,
-            }));
+            places.extend(slots.into_iter().map(|slot| Place { service: service.clone(), slot }));
         }
         Ok(places)
     }
@@ -322,10 +273,7 @@ impl Environment {
                     slots.remove(&place.slot);
                 }
             }
-            record
-                .adjustments
-                .stopped
-                .retain(|_, slots| !slots.is_empty());
+            record.adjustments.stopped.retain(|_, slots| !slots.is_empty());
         };
         self.adjust(change, event).await
     }
@@ -339,21 +287,14 @@ impl Environment {
         }
         let change = |record: &mut WantedRecord| {
             for place in &places {
-                let slots = record
-                    .adjustments
-                    .stopped
-                    .entry(place.service.clone())
-                    .or_default();
+                let slots = record.adjustments.stopped.entry(place.service.clone()).or_default();
                 if stopped {
                     slots.insert(place.slot);
                 } else {
                     slots.remove(&place.slot);
                 }
             }
-            record
-                .adjustments
-                .stopped
-                .retain(|_, slots| !slots.is_empty());
+            record.adjustments.stopped.retain(|_, slots| !slots.is_empty());
         };
         self.adjust(change, event).await
     }
@@ -379,10 +320,7 @@ impl Environment {
         let change = |record: &mut WantedRecord| {
             for (place, _) in &ended {
                 let stopped = &mut record.adjustments.stopped;
-                stopped
-                    .entry(place.service.clone())
-                    .or_default()
-                    .insert(place.slot);
+                stopped.entry(place.service.clone()).or_default().insert(place.slot);
             }
         };
         let accepted = self.adjust(change, event).await?;

@@ -6,9 +6,8 @@ use std::time::Duration;
 use brickyard_core::{EventKind, Generation};
 use brickyard_engine::{Error, InstanceId, Staged, StartRequest};
 use brickyard_model::types::Reload;
-use brickyard_plan::decide::StartJob;
 use brickyard_plan::difference::RenderedFile;
-use brickyard_plan::{Action, Health, Outcome, Place};
+use brickyard_plan::{Action, Health, Outcome, Place, StartJob};
 use brickyard_render as render;
 use camino::Utf8PathBuf;
 use tokio::sync::Notify;
@@ -33,10 +32,7 @@ impl Environment {
         let id = self.id(&place, generation);
         let context = Context {
             yard: Arc::clone(&self.yard),
-            address: self
-                .address
-                .with_service(&place.service)
-                .with_slot(place.slot),
+            address: self.address.with_service(&place.service).with_slot(place.slot),
             id: id.clone(),
         };
         let prestaged = match &action {
@@ -52,32 +48,17 @@ impl Environment {
             }
             _ => None,
         };
-        if matches!(
-            action,
-            Action::Stop { .. } | Action::Restart { .. } | Action::Remove { .. }
-        ) {
+        if matches!(action, Action::Stop { .. } | Action::Restart { .. } | Action::Remove { .. }) {
             self.watchers.remove(&(place.clone(), generation));
         }
         let messages = self.messages.clone();
         // A start half done is finished: the next agent would only have to sweep it up.
         let tasks = self.yard.tasks.clone();
-        tasks.spawn(
-            format!("{} {id}", verb(&action)),
-            OnCancel::Finish,
-            async move {
-                let mut events = Vec::new();
-                let outcome = context
-                    .carry_out(action, request, prestaged, &mut events)
-                    .await;
-                let _ = messages
-                    .send(Message::Effect {
-                        id: context.id,
-                        outcome,
-                        events,
-                    })
-                    .await;
-            },
-        );
+        tasks.spawn(format!("{} {id}", verb(&action)), OnCancel::Finish, async move {
+            let mut events = Vec::new();
+            let outcome = context.carry_out(action, request, prestaged, &mut events).await;
+            let _ = messages.send(Message::Effect { id: context.id, outcome, events }).await;
+        });
     }
 
     fn start_request(
@@ -127,19 +108,11 @@ impl Environment {
                 let _ = messages.send(Message::Health { id, health }).await;
             })
         } else {
-            let subject = probe::Subject {
-                id,
-                address: record.address,
-                probes,
-            };
+            let subject = probe::Subject { id, address: record.address, probes };
             let engine = Arc::clone(&self.yard.engine);
             tokio::spawn(probe::watch(engine, subject, Arc::clone(&again), messages))
         };
-        let watchers = Watchers {
-            wait: wait.abort_handle(),
-            probe: probe.abort_handle(),
-            again,
-        };
+        let watchers = Watchers { wait: wait.abort_handle(), probe: probe.abort_handle(), again };
         self.watchers.insert(key.clone(), watchers);
     }
 }
@@ -193,24 +166,15 @@ impl Context {
                 Err(err) => interrupted(&err),
             },
             Action::Render { file, .. } => self.render(&file, prestaged, events).await,
-            Action::Reload {
-                methods,
-                loaded,
-                lines,
-                ..
-            } => {
+            Action::Reload { methods, loaded, lines, .. } => {
                 let result = render::reload(&*self.yard.engine, &self.id, &methods).await;
                 events.push(match &result {
                     Ok(()) => self.event(EventKind::TemplateLoaded),
-                    Err(reason) => self
-                        .event(EventKind::TemplateReloadFailed)
-                        .with("reason", reason),
+                    Err(reason) => {
+                        self.event(EventKind::TemplateReloadFailed).with("reason", reason)
+                    }
                 });
-                Outcome::Reloaded {
-                    loaded,
-                    lines,
-                    result,
-                }
+                Outcome::Reloaded { loaded, lines, result }
             }
             Action::Intend(_) | Action::Refuse { .. } | Action::GiveUp { .. } => {
                 Outcome::Interrupted
@@ -239,10 +203,9 @@ impl Context {
             }
         };
         events.push(match &started {
-            Ok(pid) => self
-                .event(EventKind::InstanceStarted)
-                .with("pid", pid)
-                .with("reason", reason),
+            Ok(pid) => {
+                self.event(EventKind::InstanceStarted).with("pid", pid).with("reason", reason)
+            }
             Err(text) => self.event(EventKind::InstanceRefused).with("reason", text),
         });
         Outcome::Started(started)
@@ -272,10 +235,7 @@ impl Context {
             }
             events.push(self.event(EventKind::InstanceRemoved));
         }
-        Outcome::Stopped {
-            exit,
-            removed: remove,
-        }
+        Outcome::Stopped { exit, removed: remove }
     }
 
     async fn render(
@@ -284,26 +244,18 @@ impl Context {
         prestaged: bool,
         events: &mut Vec<Draft>,
     ) -> Outcome {
-        let staged = prestaged.then(|| Staged {
-            path: Utf8PathBuf::new(),
-            dest: file.template.dest.clone(),
-        });
+        let staged = prestaged
+            .then(|| Staged { path: Utf8PathBuf::new(), dest: file.template.dest.clone() });
         let result = render::place(&*self.yard.engine, &self.id, file, staged).await;
         let dest = file.template.dest.clone();
         events.push(match &result {
             Ok(()) => self.event(EventKind::TemplateRendered).with("file", &dest),
-            Err(reason) => self
-                .event(EventKind::TemplateRefused)
-                .with("file", &dest)
-                .with("reason", reason),
+            Err(reason) => {
+                self.event(EventKind::TemplateRefused).with("file", &dest).with("reason", reason)
+            }
         });
         let silent = file.template.reload == Reload::None;
-        Outcome::Rendered {
-            dest,
-            digest: file.digest,
-            silent,
-            result,
-        }
+        Outcome::Rendered { dest, digest: file.digest, silent, result }
     }
 
     /// How the instance is stopped: as the request says with which it was started.

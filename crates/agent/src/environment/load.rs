@@ -65,12 +65,7 @@ impl Environment {
 
     async fn read_store(&mut self) -> Result<(), String> {
         let prefix = keys::environment(&self.key);
-        let snapshot = self
-            .yard
-            .store
-            .range(&prefix)
-            .await
-            .map_err(|err| err.to_string())?;
+        let snapshot = self.yard.store.range(&prefix).await.map_err(|err| err.to_string())?;
         for entry in &snapshot.entries {
             if entry.key == keys::wanted(&self.key) {
                 let record: WantedRecord = parse(entry)?;
@@ -83,8 +78,7 @@ impl Environment {
                 let record: Record = parse(entry)?;
                 let mut written = record.clone();
                 written.health = Health::Starting;
-                self.persisted
-                    .insert((record.place.clone(), record.generation), written);
+                self.persisted.insert((record.place.clone(), record.generation), written);
                 self.observed.put(record);
             } else if let Some(name) = entry.key.strip_prefix(&keys::config(&self.key)) {
                 let value = String::from_utf8_lossy(&entry.value).into_owned();
@@ -93,11 +87,7 @@ impl Environment {
             } else if let Some(name) = entry.key.strip_prefix(&keys::registered(&self.key)) {
                 let value = String::from_utf8_lossy(&entry.value).into_owned();
                 let (service, slot, endpoint, at) = parse_registration(name, &value)?;
-                self.view
-                    .registered
-                    .entry(service)
-                    .or_default()
-                    .insert((slot, endpoint), at);
+                self.view.registered.entry(service).or_default().insert((slot, endpoint), at);
                 self.data_revision = self.data_revision.max(entry.mod_revision);
             }
         }
@@ -121,11 +111,7 @@ impl Environment {
             &record.adjustments,
         );
         self.wanted = wanted.map_err(|errors| {
-            errors
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join("; ")
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
         })?;
         self.record = Some(record);
         Ok(())
@@ -140,17 +126,10 @@ impl Environment {
             .map(|found| (found.id, found.state))
             .collect();
         for id in known.keys() {
-            let place = Place {
-                service: id.service.clone(),
-                slot: id.slot,
-            };
+            let place = Place { service: id.service.clone(), slot: id.slot };
             let is_known = self.observed.get(&place, id.generation).is_some();
             if !is_known || id.slot == brickyard_render::SLOT_THROWAWAY {
-                self.yard
-                    .engine
-                    .remove(id)
-                    .await
-                    .map_err(|err| err.whole())?;
+                self.yard.engine.remove(id).await.map_err(|err| err.whole())?;
             }
         }
         let mut events = Vec::new();
@@ -221,44 +200,18 @@ fn parse<T: serde::de::DeserializeOwned>(entry: &KeyValue) -> Result<T, String> 
 pub(super) fn parse_registration(
     name: &str,
     at: &str,
-) -> Result<
-    (
-        brickyard_core::ServiceName,
-        Slot,
-        brickyard_core::EndpointName,
-        HostPort,
-    ),
-    String,
-> {
+) -> Result<(brickyard_core::ServiceName, Slot, brickyard_core::EndpointName, HostPort), String> {
     let shape = || format!("`{name}` is not SERVICE/INSTANCE/ENDPOINT");
     let mut parts = name.split('/');
-    let service = parts
-        .next()
-        .ok_or_else(shape)?
-        .parse()
-        .map_err(|err| format!("{err}"))?;
-    let slot: u32 = parts
-        .next()
-        .and_then(|part| part.parse().ok())
-        .ok_or_else(shape)?;
-    let endpoint = parts
-        .next()
-        .ok_or_else(shape)?
-        .parse()
-        .map_err(|err| format!("{err}"))?;
+    let service = parts.next().ok_or_else(shape)?.parse().map_err(|err| format!("{err}"))?;
+    let slot: u32 = parts.next().and_then(|part| part.parse().ok()).ok_or_else(shape)?;
+    let endpoint = parts.next().ok_or_else(shape)?.parse().map_err(|err| format!("{err}"))?;
     if slot == 0 || parts.next().is_some() {
         return Err(shape());
     }
-    let (host, port) = at
-        .rsplit_once(':')
-        .ok_or_else(|| format!("`{at}` is not HOST:PORT"))?;
-    let host = host
-        .trim_start_matches('[')
-        .trim_end_matches(']')
-        .to_owned();
-    let port = port
-        .parse()
-        .map_err(|_| format!("`{at}` is not HOST:PORT"))?;
+    let (host, port) = at.rsplit_once(':').ok_or_else(|| format!("`{at}` is not HOST:PORT"))?;
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let port = port.parse().map_err(|_| format!("`{at}` is not HOST:PORT"))?;
     if host.is_empty() {
         return Err(format!("`{at}` is not HOST:PORT"));
     }

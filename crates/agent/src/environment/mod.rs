@@ -48,21 +48,11 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// What the task is told.
 pub(crate) enum Message {
     /// Somebody wants a change; the answer tells when it is written.
-    Command {
-        command: Command,
-        answer: oneshot::Sender<Answer>,
-    },
+    Command { command: Command, answer: oneshot::Sender<Answer> },
     /// Somebody wants to know what a deploy would do.
-    Plan {
-        release: Box<Release>,
-        answer: oneshot::Sender<Result<PlanView, Failure>>,
-    },
+    Plan { release: Box<Release>, answer: oneshot::Sender<Result<PlanView, Failure>> },
     /// An effect ended.
-    Effect {
-        id: InstanceId,
-        outcome: Outcome,
-        events: Vec<Draft>,
-    },
+    Effect { id: InstanceId, outcome: Outcome, events: Vec<Draft> },
     /// A process ended by itself.
     Ended { id: InstanceId, exit: Exit },
     /// Checks say something else.
@@ -92,15 +82,9 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn of(kind: FailureKind, address: impl ToString, text: impl ToString) -> Self {
-        let reason = Reason {
-            address: address.to_string(),
-            text: text.to_string(),
-            log: Vec::new(),
-        };
-        Self {
-            kind,
-            reasons: vec![reason],
-        }
+        let reason =
+            Reason { address: address.to_string(), text: text.to_string(), log: Vec::new() };
+        Self { kind, reasons: vec![reason] }
     }
 }
 
@@ -175,19 +159,12 @@ pub(crate) async fn spawn(yard: Arc<Yard>, key: EnvironmentKey) -> Result<Handle
     let (sender, receiver) = mpsc::channel(QUEUE_LENGTH);
     let (status, status_receiver) = watch::channel(Status::default());
     let mut environment = Environment::load(yard, key, sender.clone(), status).await?;
-    let handle = Handle {
-        messages: sender,
-        status: status_receiver,
-    };
+    let handle = Handle { messages: sender, status: status_receiver };
     environment.step(Vec::new()).await;
     let tasks = environment.yard.tasks.clone();
-    tasks.spawn(
-        format!("environment {}", environment.key),
-        OnCancel::Drop,
-        async move {
-            environment.run(receiver).await;
-        },
-    );
+    tasks.spawn(format!("environment {}", environment.key), OnCancel::Drop, async move {
+        environment.run(receiver).await;
+    });
     Ok(handle)
 }
 
@@ -230,11 +207,7 @@ impl Environment {
             Message::Plan { release, answer } => {
                 let _ = answer.send(self.plan(&release));
             }
-            Message::Effect {
-                id,
-                outcome,
-                events: more,
-            } => {
+            Message::Effect { id, outcome, events: more } => {
                 events.extend(more);
                 self.finish(&id, outcome, events);
             }
@@ -245,10 +218,7 @@ impl Environment {
     }
 
     fn finish(&mut self, id: &InstanceId, outcome: Outcome, events: &mut Vec<Draft>) {
-        let place = Place {
-            service: id.service.clone(),
-            slot: id.slot,
-        };
+        let place = Place { service: id.service.clone(), slot: id.slot };
         let address = self.address.with_service(&id.service).with_slot(id.slot);
         match &outcome {
             Outcome::Health(health) => {
@@ -279,14 +249,8 @@ impl Environment {
         let now_ms = self.yard.clock.now_ms();
         let started = matches!(outcome, Outcome::Started(Ok(_)));
         let reloaded = matches!(outcome, Outcome::Reloaded { .. });
-        let changed = finish(
-            &self.wanted,
-            &mut self.observed,
-            &place,
-            id.generation,
-            outcome,
-            now_ms,
-        );
+        let changed =
+            finish(&self.wanted, &mut self.observed, &place, id.generation, outcome, now_ms);
         let key = (place, id.generation);
         if started {
             self.watch(&key);
@@ -294,14 +258,10 @@ impl Environment {
         if reloaded && let Some(watchers) = self.watchers.get(&key) {
             watchers.again.notify_one();
         }
-        let runs = self
-            .observed
-            .get(&key.0, key.1)
-            .is_some_and(|r| r.state.pid().is_some());
+        let runs = self.observed.get(&key.0, key.1).is_some_and(|r| r.state.pid().is_some());
         if changed && !runs {
             self.watchers.remove(&key);
-            self.staged
-                .retain(|(p, g, _), _| (p, g) != (&key.0, &key.1));
+            self.staged.retain(|(p, g, _), _| (p, g) != (&key.0, &key.1));
         }
     }
 
@@ -311,13 +271,7 @@ impl Environment {
         let mut begun = Vec::new();
         loop {
             let now_ms = self.yard.clock.now_ms();
-            self.decision = decide(
-                &self.wanted,
-                &self.observed,
-                &self.view,
-                now_ms,
-                self.issued,
-            );
+            self.decision = decide(&self.wanted, &self.observed, &self.view, now_ms, self.issued);
             if self.facts.is_none() {
                 self.decision.actions.clear();
             }
@@ -357,17 +311,8 @@ impl Environment {
                 }
                 self.issued = self.issued.max(record.generation);
             }
-            Action::Refuse {
-                place,
-                generation,
-                dest,
-                reason,
-                ..
-            } => {
-                let address = self
-                    .address
-                    .with_service(&place.service)
-                    .with_slot(place.slot);
+            Action::Refuse { place, generation, dest, reason, .. } => {
+                let address = self.address.with_service(&place.service).with_slot(place.slot);
                 events.push(
                     Draft::new(EventKind::TemplateRefused, address)
                         .with("generation", *generation)
@@ -375,18 +320,10 @@ impl Environment {
                         .with("reason", reason),
                 );
             }
-            Action::GiveUp {
-                place,
-                generation,
-                reason,
-                ..
-            } => {
+            Action::GiveUp { place, generation, reason, .. } => {
                 let (place, generation) = (place.clone(), *generation);
                 self.keep_log(&self.id(&place, generation));
-                let address = self
-                    .address
-                    .with_service(&place.service)
-                    .with_slot(place.slot);
+                let address = self.address.with_service(&place.service).with_slot(place.slot);
                 events.push(
                     Draft::new(EventKind::DeployFailed, address)
                         .with("generation", generation)
@@ -405,11 +342,8 @@ impl Environment {
         let used: Vec<Ipv4Addr> = self.observed.all().map(|record| record.address).collect();
         let free = |address: &Ipv4Addr| !used.contains(address);
         let after = |address: &Ipv4Addr| self.last_address.is_none_or(|last| *address > last);
-        let next = facts
-            .addresses()
-            .filter(free)
-            .find(after)
-            .or_else(|| facts.addresses().find(free))?;
+        let next =
+            facts.addresses().filter(free).find(after).or_else(|| facts.addresses().find(free))?;
         self.last_address = Some(next);
         Some(next)
     }
@@ -510,18 +444,12 @@ impl Environment {
     }
 
     fn is_going_down(&self) -> bool {
-        self.record
-            .as_ref()
-            .is_some_and(|record| record.adjustments.down)
+        self.record.as_ref().is_some_and(|record| record.adjustments.down)
     }
 
     async fn close(&mut self) -> Result<(), String> {
         let record = self.record.clone().ok_or("nothing is wanted")?;
-        self.yard
-            .engine
-            .close_environment(&self.key)
-            .await
-            .map_err(|err| err.whole())?;
+        self.yard.engine.close_environment(&self.key).await.map_err(|err| err.whole())?;
         let mut txn = Txn::new().delete(keys::wanted(&self.key));
         if record.remove_volumes {
             for volume in &self.wanted.volumes {

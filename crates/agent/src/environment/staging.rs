@@ -72,9 +72,7 @@ impl Environment {
             let mut trials = tokio::task::JoinSet::new();
             if refusals.is_empty() {
                 // A file without a check has nothing that could refuse it.
-                let checked = files
-                    .into_iter()
-                    .filter(|(_, file)| file.template.check.is_some());
+                let checked = files.into_iter().filter(|(_, file)| file.template.check.is_some());
                 for (id, file) in checked {
                     trials.spawn(try_file(Arc::clone(&engine), id, file));
                 }
@@ -96,9 +94,7 @@ impl Environment {
                 }
             }
             refusals.sort_by(|a, b| a.address.cmp(&b.address));
-            let _ = messages
-                .send(Message::Staged(Report { staged, refusals }))
-                .await;
+            let _ = messages.send(Message::Staged(Report { staged, refusals })).await;
         });
     }
 
@@ -109,10 +105,7 @@ impl Environment {
         };
         let done = match report.refusals.is_empty() {
             true => self.write_data(pending.changes, report.staged).await,
-            false => Err(Failure {
-                kind: FailureKind::Refused,
-                reasons: report.refusals,
-            }),
+            false => Err(Failure { kind: FailureKind::Refused, reasons: report.refusals }),
         };
         let _ = pending.answer.send(done);
         if let Some((command, answer)) = self.staging.waiting.pop_front() {
@@ -139,16 +132,10 @@ impl Environment {
         self.data_revision = revision;
         self.sequence += 1;
         for ((id, dest), digest, _) in staged {
-            let place = brickyard_plan::Place {
-                service: id.service,
-                slot: id.slot,
-            };
+            let place = brickyard_plan::Place { service: id.service, slot: id.slot };
             self.staged.insert((place, id.generation, dest), digest);
         }
-        Ok(Accepted {
-            revision,
-            sequence: self.sequence,
-        })
+        Ok(Accepted { revision, sequence: self.sequence })
     }
 
     fn changes_of(&self, command: &Command) -> Result<Changes, Failure> {
@@ -192,11 +179,7 @@ impl Environment {
             let text = "nothing runs in this environment";
             return Err(Failure::of(FailureKind::NotFound, &self.address, text));
         }
-        Ok(Changes {
-            keys: stored,
-            view,
-            event,
-        })
+        Ok(Changes { keys: stored, view, event })
     }
 
     /// A registration must be for a box and an endpoint that the model knows.
@@ -208,12 +191,7 @@ impl Environment {
         let wanted = &self.wanted;
         let known: Vec<String> = match (wanted.services.get(service), wanted.external.get(service))
         {
-            (Some(found), _) => found
-                .model
-                .provides
-                .keys()
-                .map(ToString::to_string)
-                .collect(),
+            (Some(found), _) => found.model.provides.keys().map(ToString::to_string).collect(),
             (_, Some(found)) => found.keys().map(ToString::to_string).collect(),
             (None, None) => {
                 let text = format!("the model has no box `{service}`");
@@ -243,20 +221,15 @@ impl Environment {
                 .with_service(&record.place.service)
                 .with_slot(record.place.slot)
                 .to_string();
-            let reason = |text| Reason {
-                address: address.clone(),
-                text,
-                log: Vec::new(),
-            };
+            let reason = |text| Reason { address: address.clone(), text, log: Vec::new() };
             let before = render(&self.view);
             match (render(view), &before) {
                 (Err(text), Ok(_)) => broken.push(reason(text)),
                 (Err(_), Err(_)) => {}
                 (Ok(after), _) => {
                     for (at, (dest, file)) in after.files.into_iter().enumerate() {
-                        let was_well = before
-                            .as_ref()
-                            .is_ok_and(|before| before.files[at].1.is_ok());
+                        let was_well =
+                            before.as_ref().is_ok_and(|before| before.files[at].1.is_ok());
                         match file {
                             Err(text) if was_well => broken.push(reason(text)),
                             Err(_) => {}
@@ -286,30 +259,17 @@ async fn try_file(
         text,
         log: Vec::new(),
     };
-    let staged = brickyard_render::stage_and_check(&*engine, &id, &file)
-        .await
-        .map_err(reason)?;
-    Ok((
-        (id.clone(), file.template.dest.clone()),
-        file.digest,
-        staged,
-    ))
+    let staged = brickyard_render::stage_and_check(&*engine, &id, &file).await.map_err(reason)?;
+    Ok(((id.clone(), file.template.dest.clone()), file.digest, staged))
 }
 
 fn check_key(key: &str) -> Result<(), String> {
     let part_is_good = |part: &str| {
-        !part.is_empty()
-            && part
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+        !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
     };
-    let well_formed = key
-        .strip_prefix('/')
-        .is_some_and(|rest| rest.split('/').all(part_is_good));
+    let well_formed = key.strip_prefix('/').is_some_and(|rest| rest.split('/').all(part_is_good));
     if !well_formed {
-        return Err(format!(
-            "`{key}` is not a key: write names of a-z A-Z 0-9 . _ - between /"
-        ));
+        return Err(format!("`{key}` is not a key: write names of a-z A-Z 0-9 . _ - between /"));
     }
     if key.starts_with("/brickyard/") || key == "/brickyard" {
         return Err(format!("`{key}` is reserved for the registry"));

@@ -56,11 +56,7 @@ impl Environment {
             })
             .collect();
         let environment = self.address.to_string();
-        let problem = |text: String| Reason {
-            address: environment.clone(),
-            text,
-            log: Vec::new(),
-        };
+        let problem = |text: String| Reason { address: environment.clone(), text, log: Vec::new() };
         failed.extend(self.open_error.iter().cloned().map(problem));
         let front = self.yard.front.problems_of(&format!("{environment}/"));
         failed.extend(front.into_iter().map(|found| Reason {
@@ -70,19 +66,11 @@ impl Environment {
         }));
         // One that goes down is at rest when nothing of it is left, not when nothing runs.
         let is_going = !self.gone && self.is_going_down();
-        let images = self
-            .record
-            .iter()
-            .flat_map(|r| r.release.images.values().copied())
-            .collect();
+        let images = self.record.iter().flat_map(|r| r.release.images.values().copied()).collect();
         self.status.send_replace(Status {
             sequence: self.sequence,
             settled: !self.decision.unsettled && !is_going,
-            quiet: self
-                .observed
-                .transient
-                .values()
-                .all(|transient| transient.busy.is_none()),
+            quiet: self.observed.transient.values().all(|transient| transient.busy.is_none()),
             failed,
             view: self.record.is_some().then(|| self.environment_view()),
             data: self.data_view(),
@@ -92,10 +80,7 @@ impl Environment {
     }
 
     fn address_of(&self, place: &Place) -> String {
-        self.address
-            .with_service(&place.service)
-            .with_slot(place.slot)
-            .to_string()
+        self.address.with_service(&place.service).with_slot(place.slot).to_string()
     }
 
     fn environment_view(&self) -> EnvironmentView {
@@ -104,22 +89,14 @@ impl Environment {
             environment: self.key.environment.to_string(),
             release: self.record.as_ref().map(|record| record.digest),
             deploy: self.wanted.deploy,
-            instances: self
-                .observed
-                .all()
-                .map(|record| self.instance_view(record))
-                .collect(),
+            instances: self.observed.all().map(|record| self.instance_view(record)).collect(),
             host_ip: self.facts.as_ref().map(|facts| facts.host.to_string()),
         }
     }
 
     fn instance_view(&self, record: &Record) -> InstanceView {
         let service = self.wanted.services.get(&record.place.service);
-        let waiting = self
-            .decision
-            .waiting
-            .iter()
-            .find(|(place, _)| *place == record.place);
+        let waiting = self.decision.waiting.iter().find(|(place, _)| *place == record.place);
         let image = service.and_then(|service| service.model.image.clone());
         let files = |map: &BTreeMap<camino::Utf8PathBuf, Digest>| {
             (!map.is_empty()).then(|| Digest::of_json(map).short())
@@ -160,17 +137,10 @@ impl Environment {
 
     fn data_view(&self) -> DataView {
         let mut registry = BTreeMap::new();
-        let names = self
-            .wanted
-            .services
-            .keys()
-            .chain(self.wanted.external.keys());
+        let names = self.wanted.services.keys().chain(self.wanted.external.keys());
         for name in names.chain(self.view.registered.keys()) {
             for target in self.view.targets(&self.wanted, &self.observed, name) {
-                let key = format!(
-                    "{REGISTRY_PREFIX}/{name}/{}/{}",
-                    target.slot, target.endpoint
-                );
+                let key = format!("{REGISTRY_PREFIX}/{name}/{}/{}", target.slot, target.endpoint);
                 registry.insert(key, target.at.to_string());
             }
         }
@@ -199,20 +169,13 @@ impl Environment {
                     .collect();
                 let owner = self.address.with_service(name).to_string();
                 if !serving.is_empty() || service.replicas > 0 {
-                    part.listeners.push(Listener {
-                        listen,
-                        owner,
-                        backends,
-                    });
+                    part.listeners.push(Listener { listen, owner, backends });
                 }
             }
             for record in &serving {
                 let slot_name = format!("{name}-{}", record.place.slot);
                 for name in [name.to_string(), slot_name] {
-                    names
-                        .entry(name.to_lowercase())
-                        .or_default()
-                        .push(record.address);
+                    names.entry(name.to_lowercase()).or_default().push(record.address);
                 }
             }
         }
@@ -239,17 +202,10 @@ impl Environment {
     }
 
     fn serving<'a>(&'a self, service: &'a ServiceName) -> Vec<&'a Record> {
-        let healthy: Vec<&Record> = self
-            .observed
-            .of(service)
-            .filter(|record| record.is_healthy())
-            .collect();
+        let healthy: Vec<&Record> =
+            self.observed.of(service).filter(|record| record.is_healthy()).collect();
         match healthy.is_empty() {
-            true => self
-                .observed
-                .of(service)
-                .filter(|record| record.is_running())
-                .collect(),
+            true => self.observed.of(service).filter(|record| record.is_running()).collect(),
             false => healthy,
         }
     }
@@ -259,10 +215,7 @@ impl Environment {
         let Some(path) = self.yard.engine.log_files(id).pop() else {
             return;
         };
-        let place = Place {
-            service: id.service.clone(),
-            slot: id.slot,
-        };
+        let place = Place { service: id.service.clone(), slot: id.slot };
         if let Ok(lines) = last_lines(&path) {
             self.logs.insert(place, lines);
         }

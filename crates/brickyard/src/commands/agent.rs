@@ -40,10 +40,8 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &AgentArgs) -> Result<
 async fn serve(context: &Context, until_empty: bool) -> Result<(), CommandError> {
     if context.global.engine != "native" {
         let engine = &context.global.engine;
-        return Err(
-            CommandError::usage(format!("engine `{engine}` is not supported yet"))
-                .hint("`native` is"),
-        );
+        return Err(CommandError::usage(format!("engine `{engine}` is not supported yet"))
+            .hint("`native` is"));
     }
     let engine = context.engine()?;
     let config = brickyard_agent::Config {
@@ -92,9 +90,6 @@ async fn stop(ui: &Ui, context: &Context) -> Result<(), CommandError> {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let stopped = ui.paint(Role::Good, "stopped");
-    ui.say(&format!(
-        "{stopped} the agent (process {}); what runs goes on",
-        agent.pid
-    ));
+    ui.say(&format!("{stopped} the agent (process {}); what runs goes on", agent.pid));
     Ok(())
 }

@@ -23,9 +23,7 @@ pub(crate) struct BuildArgs {
 pub(crate) fn run(ui: &Ui, context: &Context, args: &BuildArgs) -> Result<(), CommandError> {
     let system = context.model(ui)?;
     for name in &args.services {
-        let name = name
-            .parse()
-            .map_err(|err| CommandError::usage(format!("{err}")))?;
+        let name = name.parse().map_err(|err| CommandError::usage(format!("{err}")))?;
         targets::require(&system, &name)?;
     }
     let images = context.images()?;
@@ -65,10 +63,7 @@ pub(crate) fn image_of(
         let reference = service.image.as_deref().unwrap_or_default();
         return Ok(images.require(reference)?);
     };
-    let tag = service
-        .image
-        .clone()
-        .unwrap_or_else(|| format!("{}-{name}", system.name));
+    let tag = service.image.clone().unwrap_or_else(|| format!("{}-{name}", system.name));
     let request = Request {
         context: &build.context,
         dockerfile: &build.dockerfile,
@@ -79,10 +74,7 @@ pub(crate) fn image_of(
     let progress = |step: &brickyard_build::Progress<'_>| {
         if say_steps {
             let cached = if step.cached { " (unchanged)" } else { "" };
-            ui.say(&format!(
-                "  {name}: {} {}{cached}",
-                step.instruction, step.detail
-            ));
+            ui.say(&format!("  {name}: {} {}{cached}", step.instruction, step.detail));
         }
     };
     match brickyard_build::build(images, &request, &progress) {

@@ -15,10 +15,7 @@ pub(crate) fn run(ui: &Ui, context: &Context, _: &CheckArgs) -> Result<(), Comma
     let system = match context.model(ui) {
         Err(CommandError::Findings(findings)) if ui.json => {
             ui.json_value(
-                &findings
-                    .iter()
-                    .map(brickyard_core::Diagnostic::to_json)
-                    .collect::<Vec<_>>(),
+                &findings.iter().map(brickyard_core::Diagnostic::to_json).collect::<Vec<_>>(),
             );
             return Err(CommandError::Code(2));
         }
@@ -28,11 +25,7 @@ pub(crate) fn run(ui: &Ui, context: &Context, _: &CheckArgs) -> Result<(), Comma
     if !findings.is_empty() {
         return Err(CommandError::Findings(findings));
     }
-    let lines: usize = system
-        .services
-        .values()
-        .map(|service| service.needs.len())
-        .sum();
+    let lines: usize = system.services.values().map(|service| service.needs.len()).sum();
     if ui.json {
         ui.json_value(&serde_json::json!([]));
     }
@@ -50,10 +43,7 @@ pub(crate) fn templates(system: &brickyard_model::System) -> brickyard_core::Dia
     use brickyard_core::{Code, Diagnostic, Source};
     let mut findings = Vec::new();
     for (name, service) in &system.services {
-        let files = service
-            .templates
-            .iter()
-            .map(|template| (&template.src, &template.text));
+        let files = service.templates.iter().map(|template| (&template.src, &template.text));
         let variables = service
             .environment_templates
             .iter()
@@ -62,9 +52,7 @@ pub(crate) fn templates(system: &brickyard_model::System) -> brickyard_core::Dia
             if let Err(err) = brickyard_template::parse(place, text) {
                 let source = Source::new(place.clone(), text.clone());
                 let start = err.offset.min(text.len());
-                let end = text[start..]
-                    .find('\n')
-                    .map_or(text.len(), |length| start + length);
+                let end = text[start..].find('\n').map_or(text.len(), |length| start + length);
                 let message = format!("template of service `{name}`: {err}");
                 findings.push(Diagnostic::error(Code("BY0301"), message).at(
                     &source,

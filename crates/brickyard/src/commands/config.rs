@@ -24,10 +24,7 @@ pub(crate) fn run(ui: &Ui, context: &Context, args: &ConfigArgs) -> Result<(), C
         return Ok(());
     }
     if args.services {
-        system
-            .services
-            .keys()
-            .for_each(|name| ui.line(name.as_str()));
+        system.services.keys().for_each(|name| ui.line(name.as_str()));
     } else if ui.json {
         ui.json_value(&system);
     } else {

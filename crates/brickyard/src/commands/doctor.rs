@@ -24,21 +24,12 @@ pub(crate) fn run(ui: &Ui, _: &Context, _: &DoctorArgs) -> Result<(), CommandErr
             };
             ui.line(&format!("{sign}  {:28} {}", finding.name, finding.detail));
             if let Some(hint) = &finding.hint {
-                ui.line(&format!(
-                    "         {:28} {}",
-                    "",
-                    ui.paint(Role::Faint, hint)
-                ));
+                ui.line(&format!("         {:28} {}", "", ui.paint(Role::Faint, hint)));
             }
         }
     }
-    match findings
-        .iter()
-        .any(|finding| finding.required && !finding.ok)
-    {
-        true => Err(CommandError::machine(
-            "the native engine cannot run on this machine",
-        )),
+    match findings.iter().any(|finding| finding.required && !finding.ok) {
+        true => Err(CommandError::machine("the native engine cannot run on this machine")),
         false => Ok(()),
     }
 }

@@ -26,10 +26,7 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &DownArgs) -> Result<(
         Ok(agent) => agent,
         Err(ClientError::NoAgent { .. }) => {
             if !context.root()?.join(brickyard_agent::STORE).exists() {
-                ui.say(&format!(
-                    "nothing runs in /{}/{}",
-                    key.system, key.environment
-                ));
+                ui.say(&format!("nothing runs in /{}/{}", key.system, key.environment));
                 return Ok(());
             }
             // Things may be left of an agent that died: a new one knows them.
@@ -37,34 +34,15 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &DownArgs) -> Result<(
         }
         Err(err) => return Err(err.into()),
     };
-    match follow::send(
-        ui,
-        &client,
-        &key,
-        &Command::Down {
-            volumes: args.volumes,
-        },
-    )
-    .await
-    {
-        Err(CommandError::Failed {
-            kind: brickyard_api::FailureKind::NotFound,
-            ..
-        }) => {
-            ui.say(&format!(
-                "nothing runs in /{}/{}",
-                key.system, key.environment
-            ));
+    match follow::send(ui, &client, &key, &Command::Down { volumes: args.volumes }).await {
+        Err(CommandError::Failed { kind: brickyard_api::FailureKind::NotFound, .. }) => {
+            ui.say(&format!("nothing runs in /{}/{}", key.system, key.environment));
             Ok(())
         }
         Err(err) => Err(err),
         Ok(_) => {
             wait_for_own_end(&client, &agent).await;
-            let kept = if args.volumes {
-                ""
-            } else {
-                "; volumes and configuration are kept"
-            };
+            let kept = if args.volumes { "" } else { "; volumes and configuration are kept" };
             let down = ui.paint(Role::Good, "down");
             ui.say(&format!("{down} /{}/{}{kept}", key.system, key.environment));
             Ok(())
@@ -79,9 +57,7 @@ async fn wait_for_own_end(client: &brickyard_api::Client, agent: &AgentView) {
         return;
     }
     for _ in 0..1000 {
-        let others = client
-            .get::<Vec<serde_json::Value>>("/v1/environments")
-            .await;
+        let others = client.get::<Vec<serde_json::Value>>("/v1/environments").await;
         if others.is_ok_and(|all| !all.is_empty()) || has_ended(agent.pid) {
             return;
         }
@@ -92,6 +68,5 @@ async fn wait_for_own_end(client: &brickyard_api::Client, agent: &AgentView) {
 /// Whether a process is gone, or only waits for its parent to notice.
 pub(crate) fn has_ended(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ")
-        .is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
+    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
 }

@@ -36,10 +36,7 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &EventsArgs) -> Result
     let mut lines = context.client()?.follow::<()>(&path, None).await?;
     while let Some(event) = lines.next::<Event>().await? {
         let wanted = patterns.is_empty()
-            || event
-                .address
-                .as_ref()
-                .is_some_and(|a| patterns.iter().any(|p| p.matches(a)));
+            || event.address.as_ref().is_some_and(|a| patterns.iter().any(|p| p.matches(a)));
         if wanted {
             show(ui, &event);
         }
@@ -58,18 +55,14 @@ fn show(ui: &Ui, event: &Event) {
         });
         if let Some(map) = value.as_object_mut() {
             for (name, text) in &event.details {
-                map.entry(name.clone())
-                    .or_insert_with(|| text.clone().into());
+                map.entry(name.clone()).or_insert_with(|| text.clone().into());
             }
         }
         ui.json_value(&value);
         return;
     }
-    let details: Vec<String> = event
-        .details
-        .iter()
-        .map(|(name, text)| format!("{name}={text}"))
-        .collect();
+    let details: Vec<String> =
+        event.details.iter().map(|(name, text)| format!("{name}={text}")).collect();
     ui.line(&format!(
         "{} {:24} {} {}",
         ui.paint(Role::Faint, &time),

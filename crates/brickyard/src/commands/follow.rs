@@ -24,9 +24,7 @@ pub(crate) async fn send(
     key: &EnvironmentKey,
     command: &Command,
 ) -> Result<Done, CommandError> {
-    let mut lines = client
-        .follow(&Context::path(key, "/commands"), Some(command))
-        .await?;
+    let mut lines = client.follow(&Context::path(key, "/commands"), Some(command)).await?;
     let mut display = Display::new(ui);
     let mut revision = 0;
     loop {
@@ -36,10 +34,7 @@ pub(crate) async fn send(
             Some(Progress::Event { .. }) => {}
             Some(Progress::Done { instances }) => {
                 display.end();
-                return Ok(Done {
-                    revision,
-                    instances,
-                });
+                return Ok(Done { revision, instances });
             }
             Some(Progress::Failed { kind, reasons }) => {
                 display.end();
@@ -65,11 +60,7 @@ struct Display<'a> {
 impl<'a> Display<'a> {
     fn new(ui: &'a Ui) -> Self {
         let bars = (ui.terminal && !ui.json && !ui.is_quiet()).then(MultiProgress::new);
-        Self {
-            ui,
-            bars,
-            by_address: BTreeMap::new(),
-        }
+        Self { ui, bars, by_address: BTreeMap::new() }
     }
 
     fn show(&mut self, instances: &[InstanceView]) {
@@ -84,20 +75,14 @@ impl<'a> Display<'a> {
                 (None, Some(bars)) => spinner(bars),
                 (None, None) => ProgressBar::hidden(),
             };
-            let short = instance
-                .address
-                .split('/')
-                .skip(3)
-                .collect::<Vec<_>>()
-                .join("/");
+            let short = instance.address.split('/').skip(3).collect::<Vec<_>>().join("/");
             let line = format!("{} {text}", self.ui.paint(Role::Strong, &short));
             match &self.bars {
                 Some(_) if is_at_rest(instance) => bar.finish_with_message(line),
                 Some(_) => bar.set_message(line),
                 None => self.ui.detail(&line),
             }
-            self.by_address
-                .insert(instance.address.clone(), (bar, text));
+            self.by_address.insert(instance.address.clone(), (bar, text));
         }
     }
 

@@ -91,10 +91,7 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &LogsArgs) -> Result<(
 
 /// A record's time, which has a fixed length.
 fn time_of(record: &[u8]) -> &[u8] {
-    record
-        .split(|byte| *byte == b' ')
-        .next()
-        .unwrap_or_default()
+    record.split(|byte| *byte == b' ').next().unwrap_or_default()
 }
 
 async fn instances(
@@ -105,10 +102,7 @@ async fn instances(
     let (key, view) = context.show(ui).await?;
     let wanted = targets::slots(&key, &view, &args.targets)?;
     for target in &wanted {
-        let known = view
-            .instances
-            .iter()
-            .any(|instance| instance.service == target.service);
+        let known = view.instances.iter().any(|instance| instance.service == target.service);
         if !known && !args.targets.is_empty() {
             let known = view.instances.iter().map(|i| i.service.as_str());
             let near = brickyard_core::diagnostic::nearest(target.service.as_str(), known);
@@ -136,11 +130,7 @@ async fn instances(
 
 fn print(ui: &Ui, args: &LogsArgs, name: &str, line: &Line<'_>) {
     let text = String::from_utf8_lossy(line.text);
-    let time = if args.timestamps {
-        format!("{} ", line.time)
-    } else {
-        String::new()
-    };
+    let time = if args.timestamps { format!("{} ", line.time) } else { String::new() };
     if ui.json {
         ui.json_value(&serde_json::json!({
             "instance": name,
@@ -151,10 +141,7 @@ fn print(ui: &Ui, args: &LogsArgs, name: &str, line: &Line<'_>) {
     } else if args.no_log_prefix {
         ui.line(&format!("{time}{text}"));
     } else {
-        ui.line(&format!(
-            "{} {time}{text}",
-            ui.paint(Role::Busy, &format!("{name} |"))
-        ));
+        ui.line(&format!("{} {time}{text}", ui.paint(Role::Busy, &format!("{name} |"))));
     }
 }
 
@@ -168,10 +155,7 @@ pub(crate) struct Reader {
 impl Reader {
     /// Starts with the files as they are; `tail` keeps so many of the last lines.
     pub(crate) fn new(files: Vec<PathBuf>, tail: Option<usize>) -> Self {
-        let mut reader = Self {
-            at: None,
-            kept: Vec::new(),
-        };
+        let mut reader = Self { at: None, kept: Vec::new() };
         let mut lines = Vec::new();
         for file in files {
             lines.extend(reader.read_file(&file));
@@ -223,10 +207,7 @@ impl Reader {
             return Vec::new();
         }
         // A record that is being written is left for the next time.
-        let end = bytes
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |at| at + 1);
+        let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         self.at = Some((meta.ino(), offset + end as u64));
         bytes[..end]
             .split(|byte| *byte == b'\n')

@@ -25,25 +25,16 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &PlanArgs) -> Result<(
     if !findings.is_empty() {
         return Err(CommandError::Findings(findings));
     }
-    let key = EnvironmentKey {
-        system: system.name.clone(),
-        environment: context.environment_name()?,
-    };
-    let request = PlanRequest {
-        release: context.release(ui, system, false)?,
-    };
+    let key =
+        EnvironmentKey { system: system.name.clone(), environment: context.environment_name()? };
+    let request = PlanRequest { release: context.release(ui, system, false)? };
     let client = context.agent().await?;
     let view: PlanView = client.post(&Context::path(&key, "/plan"), &request).await?;
     if ui.json {
         ui.json_value(&view);
         return Ok(());
     }
-    for step in view
-        .plan
-        .steps
-        .iter()
-        .filter(|step| args.all || step.change != Change::Keep)
-    {
+    for step in view.plan.steps.iter().filter(|step| args.all || step.change != Change::Keep) {
         ui.line(&describe(ui, step));
     }
     if view.plan.is_empty() {
@@ -62,11 +53,9 @@ fn describe(ui: &Ui, step: &Step) -> String {
     let (sign, role, what) = match &step.change {
         Change::Keep => (" ", Role::Faint, "stays".to_owned()),
         Change::Create => ("+", Role::Good, "is created".to_owned()),
-        Change::Replace { start_first: true } => (
-            "~",
-            Role::Busy,
-            "is replaced, the newer one first".to_owned(),
-        ),
+        Change::Replace { start_first: true } => {
+            ("~", Role::Busy, "is replaced, the newer one first".to_owned())
+        }
         Change::Replace { start_first: false } => ("~", Role::Busy, "is replaced".to_owned()),
         Change::Restart => ("~", Role::Busy, "is restarted".to_owned()),
         Change::Render { files, reload } => {

@@ -30,11 +30,7 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &PsArgs) -> Result<(),
         Ok(view) => Some(view),
         Err(ClientError::NoAgent { .. }) => {
             let root = context.root()?;
-            if root
-                .join("environments")
-                .read_dir_utf8()
-                .is_ok_and(|mut all| all.next().is_some())
-            {
+            if root.join("environments").read_dir_utf8().is_ok_and(|mut all| all.next().is_some()) {
                 ui.say("no agent runs: nobody probes or restarts; `brickyard agent run` does");
                 orphans(context, &key, ui).await?;
                 return Ok(());
@@ -50,30 +46,16 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &PsArgs) -> Result<(),
         .filter(|instance| args.all || ui.json || !matches!(instance.state.as_str(), "exited"))
         .filter(|instance| {
             args.services.is_empty()
-                || args
-                    .services
-                    .iter()
-                    .any(|s| *s == instance.service.as_str())
+                || args.services.iter().any(|s| *s == instance.service.as_str())
         })
         .collect();
     if ui.json {
         ui.json_value(&instances);
     } else if args.quiet {
-        instances
-            .iter()
-            .for_each(|instance| ui.line(&instance.address));
+        instances.iter().for_each(|instance| ui.line(&instance.address));
     } else {
         let rows: Vec<Vec<String>> = instances.iter().map(row).collect();
-        let header = [
-            "INSTANCE",
-            "GENERATION",
-            "STATE",
-            "HEALTH",
-            "PID",
-            "IP",
-            "IMAGE",
-            "PORTS",
-        ];
+        let header = ["INSTANCE", "GENERATION", "STATE", "HEALTH", "PID", "IP", "IMAGE", "PORTS"];
         ui.data(&table(&header, &rows));
     }
     Ok(())
@@ -92,9 +74,7 @@ fn row(instance: &InstanceView) -> Vec<String> {
         instance.generation.to_string(),
         state,
         instance.health.clone(),
-        instance
-            .pid
-            .map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
+        instance.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
         instance.ip.clone(),
         instance.image.clone(),
         instance.ports.join(", "),

@@ -31,11 +31,7 @@ pub(crate) async fn run(
     let changes = std::collections::BTreeMap::from([(args.endpoint.clone(), args.at.clone())]);
     follow::send(ui, &context.client()?, &key, &Command::Register { changes }).await?;
     let text = match &args.at {
-        Some(at) => format!(
-            "{} {} at {at}",
-            ui.paint(Role::Good, "registered"),
-            args.endpoint
-        ),
+        Some(at) => format!("{} {} at {at}", ui.paint(Role::Good, "registered"), args.endpoint),
         None => format!("{} {}", ui.paint(Role::Good, "took back"), args.endpoint),
     };
     ui.say(&text);

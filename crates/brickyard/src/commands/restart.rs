@@ -25,11 +25,6 @@ pub(crate) async fn run(
     let targets = targets::slots(&key, &view, &args.targets)?;
     let command = Command::Restart { targets };
     follow::send(ui, &context.client()?, &key, &command).await?;
-    ui.say(&format!(
-        "{} /{}/{}",
-        ui.paint(Role::Good, "restarted"),
-        key.system,
-        key.environment
-    ));
+    ui.say(&format!("{} /{}/{}", ui.paint(Role::Good, "restarted"), key.system, key.environment));
     Ok(())
 }

@@ -21,11 +21,6 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &RmArgs) -> Result<(),
     let targets = targets::slots(&key, &view, &args.targets)?;
     let command = Command::Remove { targets };
     follow::send(ui, &context.client()?, &key, &command).await?;
-    ui.say(&format!(
-        "{} /{}/{}",
-        ui.paint(Role::Good, "removed"),
-        key.system,
-        key.environment
-    ));
+    ui.say(&format!("{} /{}/{}", ui.paint(Role::Good, "removed"), key.system, key.environment));
     Ok(())
 }

@@ -49,27 +49,13 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &RunArgs) -> Result<()
     let engine = context.engine()?;
     let (image, mut spec, home) = what(ui, context, args)?;
     if spec.argv.is_empty() {
-        return Err(CommandError::usage(format!(
-            "`{}` does not say what to run",
-            args.image
-        )));
+        return Err(CommandError::usage(format!("`{}` does not say what to run", args.image)));
     }
     spec.environment.extend(exec::variables(&args.env)?);
-    let own = EnvironmentKey {
-        system: "run"
-            .parse()
-            .map_err(|err| CommandError::machine(format!("{err}")))?,
-        environment: format!("p{}", std::process::id())
-            .parse()
-            .map_err(|err| CommandError::machine(format!("{err}")))?,
-    };
+    let own = own_environment()?;
     // A service of an environment that runs joins its network; all else gets one of its own.
     let open = match &home {
-        Some(key) => engine
-            .environments()
-            .await?
-            .contains(key)
-            .then(|| key.clone()),
+        Some(key) => engine.environments().await?.contains(key).then(|| key.clone()),
         None => None,
     };
     let key = open.clone().unwrap_or_else(|| own.clone());
@@ -78,18 +64,12 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &RunArgs) -> Result<()
         Some("none") => None,
         None => Some(last_free(&facts)),
         Some(mode) => {
-            return Err(CommandError::usage(format!(
-                "network `{mode}` is not supported yet"
-            )));
+            return Err(CommandError::usage(format!("network `{mode}` is not supported yet")));
         }
     };
     let id = InstanceId {
         environment: key.clone(),
-        service: args
-            .image
-            .replace(['/', ':'], "-")
-            .parse()
-            .unwrap_or_else(|_| fallback_name()),
+        service: args.image.replace(['/', ':'], "-").parse().unwrap_or_else(|_| fallback_name()),
         slot: Slot(0),
         generation: Generation(u64::from(std::process::id())),
     };
@@ -118,6 +98,12 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &RunArgs) -> Result<()
     }
 }
 
+/// An environment of this process alone.
+fn own_environment() -> Result<EnvironmentKey, CommandError> {
+    let text = format!("run.p{}", std::process::id());
+    text.parse().map_err(|err: String| CommandError::machine(err))
+}
+
 fn fallback_name() -> ServiceName {
     ServiceName::new("run").unwrap_or_else(|_| unreachable!("`run` is a valid name"))
 }
@@ -127,10 +113,7 @@ fn last_free(facts: &EnvironmentFacts) -> Ipv4Addr {
     let step = usize::try_from(std::process::id() % 200).unwrap_or(0);
     let mut all: Vec<Ipv4Addr> = facts.addresses().collect();
     all.reverse();
-    all.get(step)
-        .or(all.first())
-        .copied()
-        .unwrap_or(facts.subnet)
+    all.get(step).or(all.first()).copied().unwrap_or(facts.subnet)
 }
 
 /// The image and the spec of a service, or of an image by itself.
@@ -146,10 +129,7 @@ fn what(
         Err(err) => return Err(err),
     };
     let service = system.as_ref().and_then(|system| {
-        let (name, service) = system
-            .services
-            .iter()
-            .find(|(n, _)| n.as_str() == args.image)?;
+        let (name, service) = system.services.iter().find(|(n, _)| n.as_str() == args.image)?;
         Some((system, name, service))
     });
     let Some((system, name, service)) = service else {
@@ -163,10 +143,7 @@ fn what(
     if args.command.is_empty()
         && let Some(command) = &service.command
     {
-        let entrypoint = service
-            .entrypoint
-            .clone()
-            .or(image.config.entrypoint.clone());
+        let entrypoint = service.entrypoint.clone().or(image.config.entrypoint.clone());
         spec.argv = entrypoint.unwrap_or_default();
         spec.argv.extend(command.clone());
     }
@@ -181,10 +158,8 @@ fn what(
     {
         spec.user.clone_from(user);
     }
-    let key = EnvironmentKey {
-        system: system.name.clone(),
-        environment: context.environment_name()?,
-    };
+    let key =
+        EnvironmentKey { system: system.name.clone(), environment: context.environment_name()? };
     Ok((image, spec, Some(key)))
 }
 
@@ -199,11 +174,7 @@ fn plain_spec(image: &Image, args: &RunArgs) -> InstanceSpec {
         let (name, value) = text.split_once('=').unwrap_or((text, ""));
         (name.to_owned(), value.to_owned())
     };
-    let directory = if config.working_dir.is_empty() {
-        "/"
-    } else {
-        &config.working_dir
-    };
+    let directory = if config.working_dir.is_empty() { "/" } else { &config.working_dir };
     InstanceSpec {
         image: image.digest,
         argv,
@@ -215,11 +186,7 @@ fn plain_spec(image: &Image, args: &RunArgs) -> InstanceSpec {
         read_only: false,
         cap_add: Vec::new(),
         cap_drop: Vec::new(),
-        limits: Limits {
-            memory_bytes: None,
-            cpu_millis: None,
-            pids_max: PIDS_MAX_DEFAULT,
-        },
+        limits: Limits { memory_bytes: None, cpu_millis: None, pids_max: PIDS_MAX_DEFAULT },
         stop: Stop::default(),
         labels: std::collections::BTreeMap::new(),
     }
@@ -231,18 +198,10 @@ async fn to_the_end(engine: &Native, request: &StartRequest) -> Result<i32, Comm
     if let Err(err) = engine.start(request).await {
         return Err(match &err {
             Error::Refused { reason, .. } if reason.ends_with("was not found in the image") => {
-                CommandError::Plain {
-                    code: 127,
-                    message: reason.clone(),
-                    hints: Vec::new(),
-                }
+                CommandError::Plain { code: 127, message: reason.clone(), hints: Vec::new() }
             }
             Error::Refused { reason, .. } if reason.contains("could not be run:") => {
-                CommandError::Plain {
-                    code: 126,
-                    message: reason.clone(),
-                    hints: Vec::new(),
-                }
+                CommandError::Plain { code: 126, message: reason.clone(), hints: Vec::new() }
             }
             _ => err.into(),
         });

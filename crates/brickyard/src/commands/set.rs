@@ -10,10 +10,8 @@ use crate::ui::{Role, Ui};
 
 /// Set configuration keys; every template that uses them follows
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example: brickyard set text=mother\n\nAll keys are set or none: every \
-instance first renders and checks what it would get."
-)]
+#[command(after_help = "Example: brickyard set text=mother\n\nAll keys are set or none: every \
+instance first renders and checks what it would get.")]
 pub(crate) struct SetArgs {
     /// KEY=VALUE
     #[arg(required = true)]
@@ -41,9 +39,5 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &SetArgs) -> Result<()
 
 /// Keys may be typed without their leading slash.
 pub(crate) fn config_key(name: &str) -> String {
-    if name.starts_with('/') {
-        name.to_owned()
-    } else {
-        format!("/{name}")
-    }
+    if name.starts_with('/') { name.to_owned() } else { format!("/{name}") }
 }

@@ -21,11 +21,6 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &StartArgs) -> Result<
     let targets = targets::slots(&key, &view, &args.targets)?;
     let command = Command::Start { targets };
     follow::send(ui, &context.client()?, &key, &command).await?;
-    ui.say(&format!(
-        "{} /{}/{}",
-        ui.paint(Role::Good, "started"),
-        key.system,
-        key.environment
-    ));
+    ui.say(&format!("{} /{}/{}", ui.paint(Role::Good, "started"), key.system, key.environment));
     Ok(())
 }

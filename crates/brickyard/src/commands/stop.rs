@@ -21,11 +21,6 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &StopArgs) -> Result<(
     let targets = targets::slots(&key, &view, &args.targets)?;
     let command = Command::Stop { targets };
     follow::send(ui, &context.client()?, &key, &command).await?;
-    ui.say(&format!(
-        "{} /{}/{}",
-        ui.paint(Role::Good, "stopped"),
-        key.system,
-        key.environment
-    ));
+    ui.say(&format!("{} /{}/{}", ui.paint(Role::Good, "stopped"), key.system, key.environment));
     Ok(())
 }

@@ -17,9 +17,7 @@ pub(crate) fn counts(pairs: &[String]) -> Result<BTreeMap<ServiceName, u32>, Com
         .map(|pair| {
             let bad = || CommandError::usage(format!("`{pair}` is not SERVICE=COUNT"));
             let (name, count) = pair.split_once('=').ok_or_else(bad)?;
-            let name = name
-                .parse()
-                .map_err(|err| CommandError::usage(format!("{err}")))?;
+            let name = name.parse().map_err(|err| CommandError::usage(format!("{err}")))?;
             Ok((name, count.parse().map_err(|_| bad())?))
         })
         .collect()
@@ -31,15 +29,10 @@ pub(crate) fn require(system: &System, name: &ServiceName) -> Result<(), Command
         return Ok(());
     }
     let err = CommandError::not_found(format!("there is no service `{name}`"));
-    Err(
-        match nearest(
-            name.as_str(),
-            system.services.keys().map(ServiceName::as_str),
-        ) {
-            Some(near) => err.hint(format!("did you mean `{near}`?")),
-            None => err,
-        },
-    )
+    Err(match nearest(name.as_str(), system.services.keys().map(ServiceName::as_str)) {
+        Some(near) => err.hint(format!("did you mean `{near}`?")),
+        None => err,
+    })
 }
 
 /// Addresses of services and instances; none means all services of the view.
@@ -49,17 +42,11 @@ pub(crate) fn slots(
     texts: &[String],
 ) -> Result<Vec<TargetSlots>, CommandError> {
     if texts.is_empty() {
-        let mut services: Vec<ServiceName> = view
-            .instances
-            .iter()
-            .map(|instance| instance.service.clone())
-            .collect();
+        let mut services: Vec<ServiceName> =
+            view.instances.iter().map(|instance| instance.service.clone()).collect();
         services.sort();
         services.dedup();
-        let all = services.into_iter().map(|service| TargetSlots {
-            service,
-            slot: None,
-        });
+        let all = services.into_iter().map(|service| TargetSlots { service, slot: None });
         return Ok(all.collect());
     }
     texts.iter().map(|text| slot(key, text)).collect()
@@ -73,13 +60,9 @@ fn slot(key: &EnvironmentKey, text: &str) -> Result<TargetSlots, CommandError> {
         return Err(CommandError::usage(format!("`{text}` is not in {here}"))
             .hint("choose the environment with -E and the system with -p"));
     }
-    let service = address
-        .service
-        .ok_or_else(|| CommandError::usage(format!("`{text}` names no service")))?;
-    Ok(TargetSlots {
-        service,
-        slot: address.slot,
-    })
+    let service =
+        address.service.ok_or_else(|| CommandError::usage(format!("`{text}` names no service")))?;
+    Ok(TargetSlots { service, slot: address.slot })
 }
 
 /// The newest generation of the instance that `text` names; the first running one of a service.
@@ -91,22 +74,13 @@ pub(crate) fn instance<'a>(
     let wanted = slot(key, text)?;
     let matching = view.instances.iter().filter(|instance| {
         instance.service == wanted.service
-            && wanted
-                .slot
-                .is_none_or(|slot: Slot| instance.instance == slot)
+            && wanted.slot.is_none_or(|slot: Slot| instance.instance == slot)
     });
     let best = matching.max_by_key(|instance| {
-        (
-            instance.state == "running",
-            std::cmp::Reverse(instance.instance),
-            instance.generation,
-        )
+        (instance.state == "running", std::cmp::Reverse(instance.instance), instance.generation)
     });
     best.ok_or_else(|| {
-        let known = view
-            .instances
-            .iter()
-            .map(|instance| instance.service.as_str());
+        let known = view.instances.iter().map(|instance| instance.service.as_str());
         let err = CommandError::not_found(format!("there is no instance `{text}`"));
         match nearest(wanted.service.as_str(), known) {
             Some(near) if near != wanted.service.as_str() => {

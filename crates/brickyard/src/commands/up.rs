@@ -36,24 +36,16 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &UpArgs) -> Result<(),
     if !findings.is_empty() {
         return Err(CommandError::Findings(findings));
     }
-    let key = EnvironmentKey {
-        system: system.name.clone(),
-        environment: context.environment_name()?,
-    };
+    let key =
+        EnvironmentKey { system: system.name.clone(), environment: context.environment_name()? };
     let replicas = replicas(&system, args)?;
     let release = context.release(ui, system, args.build)?;
     let client = context.agent().await?;
-    let command = Command::Deploy {
-        release: Box::new(release),
-        replicas,
-    };
+    let command = Command::Deploy { release: Box::new(release), replicas };
     let done = follow::send(ui, &client, &key, &command).await?;
     let published: Vec<String> = {
-        let mut ports: Vec<String> = done
-            .instances
-            .iter()
-            .flat_map(|instance| instance.ports.clone())
-            .collect();
+        let mut ports: Vec<String> =
+            done.instances.iter().flat_map(|instance| instance.ports.clone()).collect();
         ports.sort();
         ports.dedup();
         ports
@@ -81,10 +73,7 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &UpArgs) -> Result<(),
     let services: Vec<TargetSlots> = done
         .instances
         .iter()
-        .map(|i| TargetSlots {
-            service: i.service.clone(),
-            slot: None,
-        })
+        .map(|i| TargetSlots { service: i.service.clone(), slot: None })
         .collect();
     ui.say("stopping");
     follow::send(ui, &client, &key, &Command::Stop { targets: services }).await?;
@@ -102,9 +91,8 @@ fn replicas(system: &System, args: &UpArgs) -> Result<BTreeMap<ServiceName, u32>
     }
     let mut open: Vec<ServiceName> = Vec::new();
     for name in &args.services {
-        let name: ServiceName = name
-            .parse()
-            .map_err(|err| CommandError::usage(format!("{err}")))?;
+        let name: ServiceName =
+            name.parse().map_err(|err| CommandError::usage(format!("{err}")))?;
         targets::require(system, &name)?;
         open.push(name);
     }
@@ -117,11 +105,7 @@ fn replicas(system: &System, args: &UpArgs) -> Result<BTreeMap<ServiceName, u32>
             open.extend(service.needs.values().map(|line| line.to.service.clone()));
         }
     }
-    for name in system
-        .services
-        .keys()
-        .filter(|name| !chosen.contains(*name))
-    {
+    for name in system.services.keys().filter(|name| !chosen.contains(*name)) {
         replicas.entry(name.clone()).or_insert(0);
     }
     Ok(replicas)

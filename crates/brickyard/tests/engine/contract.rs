@@ -22,62 +22,33 @@ async fn environments_open_once(engine: &dyn Engine, key: &EnvironmentKey) {
     assert_eq!(engine.open_environment(key).await.unwrap(), first);
     assert!(engine.environments().await.unwrap().contains(key));
     assert!(first.addresses().count() > 100);
-    assert!(
-        !first
-            .addresses()
-            .any(|address| address == first.gateway || address == first.host)
-    );
+    assert!(!first.addresses().any(|address| address == first.gateway || address == first.host));
 }
 
 async fn starts_are_idempotent(engine: &dyn Engine, make: &dyn Fn(&str) -> StartRequest) {
     let request = make("twice");
     let first = engine.start(&request).await.unwrap();
-    assert_eq!(
-        engine.start(&request).await.unwrap(),
-        first,
-        "a second start changes nothing"
-    );
+    assert_eq!(engine.start(&request).await.unwrap(), first, "a second start changes nothing");
     let known = engine.list().await.unwrap();
-    let state = known
-        .iter()
-        .find(|known| known.id == request.id)
-        .unwrap()
-        .state;
+    let state = known.iter().find(|known| known.id == request.id).unwrap().state;
     assert_eq!(state, KnownState::Running { pid: first.pid });
     engine.remove(&request.id).await.unwrap();
-    assert!(
-        !engine
-            .list()
-            .await
-            .unwrap()
-            .iter()
-            .any(|known| known.id == request.id)
-    );
+    assert!(!engine.list().await.unwrap().iter().any(|known| known.id == request.id));
     engine.remove(&request.id).await.unwrap();
 }
 
 async fn ends_are_seen_and_repeated(engine: &dyn Engine, make: &dyn Fn(&str) -> StartRequest) {
     let request = make("ends");
     let first = engine.start(&request).await.unwrap();
-    let stop = Stop {
-        signal: "KILL".to_owned(),
-        grace_ms: 1000,
-    };
+    let stop = Stop { signal: "KILL".to_owned(), grace_ms: 1000 };
     let (waited, stopped) = tokio::join!(engine.wait(&request.id), engine.stop(&request.id, &stop));
     let (waited, stopped) = (waited.unwrap(), stopped.unwrap());
     assert_eq!(waited.code, stopped.code, "all who ask get the same answer");
     assert!(waited.code > 128, "{}", waited.code);
-    assert_eq!(
-        engine.stop(&request.id, &stop).await.unwrap().code,
-        waited.code
-    );
+    assert_eq!(engine.stop(&request.id, &stop).await.unwrap().code, waited.code);
     assert_eq!(engine.wait(&request.id).await.unwrap().code, waited.code);
     let known = engine.list().await.unwrap();
-    let state = known
-        .iter()
-        .find(|known| known.id == request.id)
-        .unwrap()
-        .state;
+    let state = known.iter().find(|known| known.id == request.id).unwrap().state;
     assert!(matches!(state, KnownState::Exited(exit) if exit.code == waited.code));
     let again = engine.start(&request).await.unwrap();
     assert_ne!(again.pid, first.pid, "one that ended is started again");
@@ -97,16 +68,10 @@ async fn files_go_through_a_stage(engine: &dyn Engine, make: &dyn Fn(&str) -> St
     let staged = engine.stage_file(&request.id, &file).await.unwrap();
     assert_ne!(staged.path, file.dest);
     engine.discard_file(&request.id, &staged).await.unwrap();
-    assert!(
-        engine.commit_file(&request.id, &staged).await.is_err(),
-        "what is gone is gone"
-    );
+    assert!(engine.commit_file(&request.id, &staged).await.is_err(), "what is gone is gone");
     let staged = engine.stage_file(&request.id, &file).await.unwrap();
     engine.commit_file(&request.id, &staged).await.unwrap();
-    let ran = engine
-        .exec(&request.id, &ExecRequest::of(&["true".to_owned()]))
-        .await
-        .unwrap();
+    let ran = engine.exec(&request.id, &ExecRequest::of(&["true".to_owned()])).await.unwrap();
     assert_eq!(ran.code, 0);
     engine.remove(&request.id).await.unwrap();
 }
@@ -120,16 +85,7 @@ async fn what_is_not_there_is_said(
     engine.start(&request).await.unwrap();
     let unknown = engine.signal(&request.id, "WINK").await;
     assert!(matches!(unknown, Err(Error::Signal { .. })), "{unknown:?}");
-    engine
-        .stop(
-            &request.id,
-            &Stop {
-                signal: "KILL".to_owned(),
-                grace_ms: 100,
-            },
-        )
-        .await
-        .unwrap();
+    engine.stop(&request.id, &Stop { signal: "KILL".to_owned(), grace_ms: 100 }).await.unwrap();
     let ended = engine.signal(&request.id, "HUP").await;
     assert!(matches!(ended, Err(Error::NotRunning { .. })), "{ended:?}");
     engine.remove(&request.id).await.unwrap();
@@ -145,10 +101,7 @@ async fn the_fake_keeps_the_contract() {
     let engine = Fake::default();
     let key: EnvironmentKey = "contract.dev".parse().unwrap();
     let own = key.clone();
-    contract(&engine, &key, &move |name| {
-        request(&own, name, &["sleep", "1000"])
-    })
-    .await;
+    contract(&engine, &key, &move |name| request(&own, name, &["sleep", "1000"])).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,29 +7,20 @@ use brickyard_core::VolumeName;
 use brickyard_core::spec::{Mount, MountKind};
 use brickyard_engine::native::CODE_UNKNOWN;
 use brickyard_engine::native::log::parse_line;
-use brickyard_engine::{Engine, ExecRequest, FileWrite, InstanceId};
+use brickyard_engine::{Engine, ExecRequest, FileWrite, InstanceId, StartRequest};
 
 use crate::support::Bench;
 
 fn status(pid: i32, name: &str) -> String {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix(&format!("{name}:")));
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name}:")));
     line.unwrap_or_default().trim().to_owned()
 }
 
 async fn run(bench: &Bench, id: &InstanceId, script: &str) -> (i32, String) {
     let argv = ["sh", "-c", script].map(str::to_owned);
-    let ran = bench
-        .engine
-        .exec(id, &ExecRequest::of(&argv))
-        .await
-        .unwrap();
-    (
-        ran.code,
-        String::from_utf8_lossy(&ran.output).trim().to_owned(),
-    )
+    let ran = bench.engine.exec(id, &ExecRequest::of(&argv)).await.unwrap();
+    (ran.code, String::from_utf8_lossy(&ran.output).trim().to_owned())
 }
 
 /// Output of an instance that has ended.
@@ -67,12 +58,9 @@ async fn a_running_container_is_protected_as_its_status_says() {
     for line in ["Seccomp:\t2", "NoNewPrivs:\t1", "CapEff:\t00000000800405fb"] {
         assert!(text.contains(line), "{line} is missing from {text}");
     }
-    let refused = run(
-        &bench,
-        &request.id,
-        "mount -t tmpfs none /mnt; echo x > /proc/sys/kernel/hostname",
-    )
-    .await;
+    let refused =
+        run(&bench, &request.id, "mount -t tmpfs none /mnt; echo x > /proc/sys/kernel/hostname")
+            .await;
     assert_ne!(refused.0, 0, "{}", refused.1);
     bench.end().await;
 }
@@ -89,20 +77,11 @@ async fn files_belong_to_root_inside_and_to_the_range_outside() {
         gid: 33,
     }];
     bench.engine.start(&request).await.unwrap();
-    let (_, text) = run(
-        &bench,
-        &request.id,
-        "ls -ln /bin/busybox /conf/first; touch /new",
-    )
-    .await;
-    let owners: Vec<Vec<&str>> = text
-        .lines()
-        .map(|line| line.split_whitespace().skip(2).take(2).collect())
-        .collect();
+    let (_, text) = run(&bench, &request.id, "ls -ln /bin/busybox /conf/first; touch /new").await;
+    let owners: Vec<Vec<&str>> =
+        text.lines().map(|line| line.split_whitespace().skip(2).take(2).collect()).collect();
     assert_eq!(owners, [["0", "0"], ["33", "33"]], "{text}");
-    let upper = bench
-        .root
-        .join("environments/bench.dev/instances/owners.1.1/upper");
+    let upper = bench.root.join("environments/bench.dev/instances/owners.1.1/upper");
     let meta = std::fs::metadata(upper.join("new")).unwrap();
     assert_eq!(meta.uid(), bench.facts.uid_base);
     let layer = std::fs::metadata(bench.root.join("layer/bin/busybox")).unwrap();
@@ -110,42 +89,37 @@ async fn files_belong_to_root_inside_and_to_the_range_outside() {
     bench.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn files_reach_read_only_roots_memory_and_volumes() {
-    let bench = Bench::new().await;
+/// A read-only root with memory, a volume and a read-only volume in it.
+fn with_all_targets(bench: &Bench) -> (StartRequest, VolumeName) {
     let mut request = bench.request("targets", &["sleep", "1000"]);
     let volume: VolumeName = "data".parse().unwrap();
     request.spec.read_only = true;
     request.spec.mounts = vec![
         Mount {
             target: "/run".into(),
-            kind: MountKind::Tmpfs {
-                size_bytes: Some(1 << 20),
-                mode: Some(0o755),
-            },
+            kind: MountKind::Tmpfs { size_bytes: Some(1 << 20), mode: Some(0o755) },
             read_only: false,
         },
         Mount {
             target: "/data".into(),
-            kind: MountKind::Volume {
-                name: volume.clone(),
-            },
+            kind: MountKind::Volume { name: volume.clone() },
             read_only: false,
         },
         Mount {
             target: "/fixed".into(),
-            kind: MountKind::Volume {
-                name: "fixed".parse().unwrap(),
-            },
+            kind: MountKind::Volume { name: "fixed".parse().unwrap() },
             read_only: true,
         },
     ];
+    (request, volume)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_reach_read_only_roots_memory_and_volumes() {
+    let bench = Bench::new().await;
+    let (request, volume) = with_all_targets(&bench);
     bench.engine.start(&request).await.unwrap();
-    assert_ne!(
-        run(&bench, &request.id, "touch /x").await.0,
-        0,
-        "the root is read-only"
-    );
+    assert_ne!(run(&bench, &request.id, "touch /x").await.0, 0, "the root is read-only");
     for dest in ["/etc/made", "/www/deep/made", "/run/made", "/data/made"] {
         let file = FileWrite {
             dest: dest.into(),
@@ -155,39 +129,15 @@ async fn files_reach_read_only_roots_memory_and_volumes() {
             gid: 0,
         };
         let staged = bench.engine.stage_file(&request.id, &file).await.unwrap();
-        bench
-            .engine
-            .commit_file(&request.id, &staged)
-            .await
-            .unwrap();
-        assert_eq!(
-            run(&bench, &request.id, &format!("cat {dest}")).await.1,
-            dest
-        );
+        bench.engine.commit_file(&request.id, &staged).await.unwrap();
+        assert_eq!(run(&bench, &request.id, &format!("cat {dest}")).await.1, dest);
     }
-    let file = FileWrite {
-        dest: "/fixed/made".into(),
-        contents: Vec::new(),
-        mode: 0o644,
-        uid: 0,
-        gid: 0,
-    };
-    let err = bench
-        .engine
-        .stage_file(&request.id, &file)
-        .await
-        .unwrap_err();
+    let file =
+        FileWrite { dest: "/fixed/made".into(), contents: Vec::new(), mode: 0o644, uid: 0, gid: 0 };
+    let err = bench.engine.stage_file(&request.id, &file).await.unwrap_err();
     assert!(err.to_string().contains("read-only volume"), "{err}");
-    assert_ne!(
-        run(&bench, &request.id, "touch /x").await.0,
-        0,
-        "and is so still"
-    );
-    bench
-        .engine
-        .remove_volume(&bench.key, &volume)
-        .await
-        .unwrap();
+    assert_ne!(run(&bench, &request.id, "touch /x").await.0, 0, "and is so still");
+    bench.engine.remove_volume(&bench.key, &volume).await.unwrap();
     bench.end().await;
 }
 
@@ -212,10 +162,7 @@ async fn exit_code_output_and_want_of_memory_are_recorded() {
 async fn a_start_that_cannot_be_is_refused_with_its_reason() {
     let bench = Bench::new().await;
     let mut cases = Vec::new();
-    cases.push((
-        bench.request("program", &["/no/such"]),
-        "`/no/such` was not found",
-    ));
+    cases.push((bench.request("program", &["/no/such"]), "`/no/such` was not found"));
     let mut request = bench.request("user", &["true"]);
     request.spec.user = "nobody-here".to_owned();
     cases.push((request, "user `nobody-here`"));
@@ -225,21 +172,14 @@ async fn a_start_that_cannot_be_is_refused_with_its_reason() {
     let mut request = bench.request("bind", &["true"]);
     request.spec.mounts = vec![Mount {
         target: "/x".into(),
-        kind: MountKind::Bind {
-            source: "/no/such/dir".into(),
-            create: false,
-        },
+        kind: MountKind::Bind { source: "/no/such/dir".into(), create: false },
         read_only: false,
     }];
     cases.push((request, "/no/such/dir"));
     for (request, words) in cases {
         let err = bench.engine.start(&request).await.unwrap_err().whole();
         assert!(err.contains(words), "{words} is missing from: {err}");
-        assert!(
-            !bench.cgroup(&request.id).exists(),
-            "{} is left",
-            request.id
-        );
+        assert!(!bench.cgroup(&request.id).exists(), "{} is left", request.id);
     }
     bench.end().await;
 }
@@ -281,10 +221,7 @@ async fn a_start_killed_at_any_moment_leaves_nothing() {
         let _ = started.await.unwrap();
         bench.engine.remove(&request.id).await.unwrap();
         let known = bench.engine.list().await.unwrap();
-        assert!(
-            !known.iter().any(|known| known.id == request.id),
-            "{known:?}"
-        );
+        assert!(!known.iter().any(|known| known.id == request.id), "{known:?}");
         assert!(!bench.cgroup(&request.id).exists());
     }
     bench.end().await;

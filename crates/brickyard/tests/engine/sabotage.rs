@@ -27,13 +27,7 @@ fn a_start_without_its_protections_is_refused() {
     make_layer(&base.join("layer"));
     let archive = base.join("layer.tar");
     let packed = Command::new("tar")
-        .args([
-            "-C",
-            base.join("layer").as_str(),
-            "-cf",
-            archive.as_str(),
-            ".",
-        ])
+        .args(["-C", base.join("layer").as_str(), "-cf", archive.as_str(), "."])
         .status();
     assert!(packed.unwrap().success());
     let root = base.join("yard");
@@ -46,30 +40,16 @@ fn a_start_without_its_protections_is_refused() {
             .unwrap()
     };
     let imported = brickyard("nothing", &["image", "import", "box", archive.as_str()]);
-    assert!(
-        imported.status.success(),
-        "{}",
-        String::from_utf8_lossy(&imported.stderr)
-    );
+    assert!(imported.status.success(), "{}", String::from_utf8_lossy(&imported.stderr));
     let run = ["run", "--rm", "box", "sh", "-c", "echo the image has run"];
     let fine = brickyard("nothing", &run);
-    assert!(
-        fine.status.success(),
-        "{}",
-        String::from_utf8_lossy(&fine.stderr)
-    );
+    assert!(fine.status.success(), "{}", String::from_utf8_lossy(&fine.stderr));
     assert_eq!(String::from_utf8_lossy(&fine.stdout), "the image has run\n");
     for (sabotage, words) in CASES {
         let refused = brickyard(sabotage, &run);
         let said = String::from_utf8_lossy(&refused.stderr);
         assert!(!refused.status.success(), "{sabotage}: it ran");
-        assert!(
-            !String::from_utf8_lossy(&refused.stdout).contains("has run"),
-            "{sabotage}"
-        );
-        assert!(
-            said.contains("was refused") && said.contains(words),
-            "{sabotage}: {said}"
-        );
+        assert!(!String::from_utf8_lossy(&refused.stdout).contains("has run"), "{sabotage}");
+        assert!(said.contains("was refused") && said.contains(words), "{sabotage}: {said}");
     }
 }

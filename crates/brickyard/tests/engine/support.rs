@@ -9,9 +9,8 @@ use brickyard_engine::{Engine, EnvironmentFacts, EnvironmentKey, InstanceId, Sta
 use camino::{Utf8Path, Utf8PathBuf};
 
 /// Commands that the layer has, all of them busybox.
-const APPLETS: &[&str] = &[
-    "sh", "sleep", "cat", "id", "true", "touch", "ls", "tail", "dd", "mount",
-];
+const APPLETS: &[&str] =
+    &["sh", "sleep", "cat", "id", "true", "touch", "ls", "tail", "dd", "mount"];
 
 /// A native engine in a root of its own with one open environment.
 pub(crate) struct Bench {
@@ -30,11 +29,8 @@ pub(crate) fn binary() -> &'static Utf8Path {
 pub(crate) fn make_layer(path: &Utf8Path) {
     std::fs::create_dir_all(path.join("bin")).unwrap();
     std::fs::create_dir_all(path.join("etc")).unwrap();
-    std::fs::write(
-        path.join("etc/passwd"),
-        "root:x:0:0::/:/bin/sh\nweb:x:33:33::/:/bin/sh\n",
-    )
-    .unwrap();
+    std::fs::write(path.join("etc/passwd"), "root:x:0:0::/:/bin/sh\nweb:x:33:33::/:/bin/sh\n")
+        .unwrap();
     std::fs::copy("/bin/busybox", path.join("bin/busybox"))
         .expect("/bin/busybox is there (package busybox-static)");
     for name in APPLETS {
@@ -54,13 +50,7 @@ impl Bench {
             environment: "dev".parse().unwrap(),
         };
         let facts = engine.open_environment(&key).await.unwrap();
-        Self {
-            engine,
-            key,
-            facts,
-            root,
-            _directory: directory,
-        }
+        Self { engine, key, facts, root, _directory: directory }
     }
 
     pub(crate) fn request(&self, service: &str, argv: &[&str]) -> StartRequest {
@@ -117,15 +107,8 @@ pub(crate) fn request(key: &EnvironmentKey, service: &str, argv: &[&str]) -> Sta
             read_only: false,
             cap_add: Vec::new(),
             cap_drop: Vec::new(),
-            limits: Limits {
-                memory_bytes: None,
-                cpu_millis: None,
-                pids_max: 64,
-            },
-            stop: Stop {
-                signal: "KILL".to_owned(),
-                grace_ms: 1000,
-            },
+            limits: Limits { memory_bytes: None, cpu_millis: None, pids_max: 64 },
+            stop: Stop { signal: "KILL".to_owned(), grace_ms: 1000 },
             labels: std::collections::BTreeMap::new(),
         },
         layers: Vec::new(),

@@ -24,10 +24,7 @@ fn destinations_follow_dockers_rules() {
         ("COPY ./a.txt b", vec!["work/b"]),
         ("COPY a.txt b.txt /d/", vec!["d/a.txt", "d/b.txt"]),
         ("COPY *.txt /d/", vec!["d/a.txt", "d/b.txt"]),
-        (
-            "COPY ?.txt [c-z]ir/x /d/",
-            vec!["d/a.txt", "d/b.txt", "d/x"],
-        ),
+        ("COPY ?.txt [c-z]ir/x /d/", vec!["d/a.txt", "d/b.txt", "d/x"]),
         ("COPY dir /d", vec!["d/sub/y", "d/x"]),
         ("COPY dir/ /", vec!["sub/y", "x"]),
         ("COPY dir other /d/", vec!["d/sub/y", "d/x"]),
@@ -38,14 +35,7 @@ fn destinations_follow_dockers_rules() {
     ] {
         assert_eq!(copied(line), expected, "{line}");
     }
-    let all = [
-        "a.txt",
-        "b.txt",
-        "dir/sub/y",
-        "dir/x",
-        "other/sub/y",
-        "with space",
-    ];
+    let all = ["a.txt", "b.txt", "dir/sub/y", "dir/x", "other/sub/y", "with space"];
     assert_eq!(copied("COPY . /"), all);
 }
 
@@ -105,17 +95,9 @@ fn links_and_directories_of_the_base_survive() {
     assert_eq!(files(&layers[1]), ["usr/bin/tool"]);
     assert_eq!(
         listing(&layers[2]),
-        [
-            "tmp/ 1777 0:0",
-            "tmp/new/ 755 0:0",
-            "tmp/new/tool \"t\" 644 0:0"
-        ]
+        ["tmp/ 1777 0:0", "tmp/new/ 755 0:0", "tmp/new/tool \"t\" 644 0:0"]
     );
-    assert_eq!(
-        files(&layers[3]),
-        ["usr/bin/tool"],
-        "a directory takes the file in"
-    );
+    assert_eq!(files(&layers[3]), ["usr/bin/tool"], "a directory takes the file in");
 }
 
 #[test]

@@ -99,10 +99,7 @@ fn bases_that_are_not_there() {
         assert_eq!(Yard::new(text).findings(), expected);
     }
     let yard = Yard::new("FROM scratch\nCOPY a /\n").file(".dockerignore", "ok\n[bad\n");
-    assert_eq!(
-        yard.findings(),
-        "2:1 BY0201 the pattern `[bad` is malformed"
-    );
+    assert_eq!(yard.findings(), "2:1 BY0201 the pattern `[bad` is malformed");
     std::fs::remove_file(yard.context().join("Dockerfile")).unwrap();
     assert!(yard.findings().starts_with("BY0200 the Dockerfile"));
 }
@@ -110,8 +107,5 @@ fn bases_that_are_not_there() {
 #[test]
 fn a_file_in_the_way_is_named() {
     let yard = Yard::new("FROM scratch\nCOPY a /a\nCOPY a /a/b\n").file("a", "");
-    assert_eq!(
-        yard.findings(),
-        "3:8 BY0206 `/a` is no directory in the image"
-    );
+    assert_eq!(yard.findings(), "3:8 BY0206 `/a` is no directory in the image");
 }

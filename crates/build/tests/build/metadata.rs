@@ -32,19 +32,10 @@ CMD ["a", "b c"]
     )
     .arg("NAME", "given");
     let config = yard.image().config;
-    assert_eq!(
-        config.env,
-        ["A=12", "B=two words", "C=1-given", "D=all of this"]
-    );
-    let labels: Vec<String> = config
-        .labels
-        .iter()
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
-    assert_eq!(
-        labels,
-        ["maintainer=someone", "quoted key=v", "x.y=z given"]
-    );
+    assert_eq!(config.env, ["A=12", "B=two words", "C=1-given", "D=all of this"]);
+    let labels: Vec<String> =
+        config.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    assert_eq!(labels, ["maintainer=someone", "quoted key=v", "x.y=z given"]);
     assert_eq!(
         (config.working_dir.as_str(), config.user.as_str()),
         ("/srv/app/linux", "1000:1000")
@@ -57,10 +48,7 @@ CMD ["a", "b c"]
     let check = config.healthcheck.unwrap();
     assert_eq!(check.test, ["CMD-SHELL", "curl -f \"http://x\" || exit 1"]);
     assert_eq!((check.interval, check.retries), (5_000_000_000, 2));
-    assert_eq!(
-        config.entrypoint.unwrap(),
-        ["/bin/bash", "-c", "exec \"$A\""]
-    );
+    assert_eq!(config.entrypoint.unwrap(), ["/bin/bash", "-c", "exec \"$A\""]);
     assert_eq!(config.cmd.unwrap(), ["a", "b c"]);
 }
 
@@ -68,15 +56,9 @@ CMD ["a", "b c"]
 fn a_new_entrypoint_drops_the_arguments_of_the_base() {
     let yard = Yard::new("FROM scratch\nCMD [\"old\"]\nHEALTHCHECK CMD [\"x\"]\n");
     yard.image();
-    let yard = yard.file(
-        "Dockerfile",
-        "FROM built\nENTRYPOINT [\"new\"]\nHEALTHCHECK NONE\n",
-    );
+    let yard = yard.file("Dockerfile", "FROM built\nENTRYPOINT [\"new\"]\nHEALTHCHECK NONE\n");
     let config = yard.image().config;
-    assert_eq!(
-        (config.cmd, config.entrypoint),
-        (None, Some(vec!["new".to_owned()]))
-    );
+    assert_eq!((config.cmd, config.entrypoint), (None, Some(vec!["new".to_owned()])));
     assert_eq!(config.healthcheck.unwrap().test, ["NONE"]);
 }
 
@@ -84,8 +66,5 @@ fn a_new_entrypoint_drops_the_arguments_of_the_base() {
 fn arguments_that_nothing_declares_are_named() {
     let yard = Yard::new("FROM scratch\n").arg("TYPO", "1");
     let built = yard.try_build().unwrap();
-    assert_eq!(
-        shown(&built.warnings),
-        "BY0207 no ARG declares the build argument `TYPO`"
-    );
+    assert_eq!(shown(&built.warnings), "BY0207 no ARG declares the build argument `TYPO`");
 }

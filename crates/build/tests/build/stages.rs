@@ -18,10 +18,7 @@ CMD [\"last\"]
 ";
 
 fn yard() -> Yard {
-    Yard::new(STAGES)
-        .file("a", "a")
-        .file("b", "b")
-        .file("c", "c")
+    Yard::new(STAGES).file("a", "a").file("b", "b").file("c", "c")
 }
 
 #[test]
@@ -52,9 +49,6 @@ fn a_target_stops_early() {
 fn files_come_from_local_images_too() {
     let yard = Yard::new("FROM scratch\nCOPY a /in/a\n").file("a", "a");
     yard.image();
-    let yard = yard.file(
-        "Dockerfile",
-        "FROM scratch\nCOPY --from=built:latest /in /out\n",
-    );
+    let yard = yard.file("Dockerfile", "FROM scratch\nCOPY --from=built:latest /in /out\n");
     assert_eq!(files(&yard.image().layers[0]), ["out/a"]);
 }

@@ -34,9 +34,7 @@ impl Yard {
     }
 
     pub(crate) fn context(&self) -> Utf8PathBuf {
-        Utf8Path::from_path(self.directory.path())
-            .unwrap()
-            .join("context")
+        Utf8Path::from_path(self.directory.path()).unwrap().join("context")
     }
 
     pub(crate) fn file(self, path: &str, text: &str) -> Self {
@@ -110,11 +108,7 @@ pub(crate) fn shown(diagnostics: &[Diagnostic]) -> String {
             let (line, column) = label.source.position(label.span.start);
             format!("{line}:{column} ")
         });
-        let hints: String = found
-            .hints
-            .iter()
-            .map(|hint| format!(" ({hint})"))
-            .collect();
+        let hints: String = found.hints.iter().map(|hint| format!(" ({hint})")).collect();
         format!("{place}{} {}{hints}", found.code.0, found.message)
     };
     diagnostics.iter().map(line).collect::<Vec<_>>().join("\n")

@@ -26,13 +26,8 @@ const MASKED: &[&str] = &[
     "/sys/firmware",
 ];
 /// Paths that instances may read but not write.
-const READ_ONLY: &[&str] = &[
-    "/proc/bus",
-    "/proc/fs",
-    "/proc/irq",
-    "/proc/sys",
-    "/proc/sysrq-trigger",
-];
+const READ_ONLY: &[&str] =
+    &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// What the runtime is told beside the spec.
 pub(crate) struct Context<'a> {
@@ -56,27 +51,16 @@ pub(crate) fn environment(spec: &InstanceSpec, user: &User) -> Vec<(String, Stri
         ("HOME".to_owned(), user.home.clone()),
     ];
     variables.retain(|(name, _)| !spec.environment.contains_key(name));
-    variables.extend(
-        spec.environment
-            .iter()
-            .map(|(name, value)| (name.clone(), value.clone())),
-    );
+    variables.extend(spec.environment.iter().map(|(name, value)| (name.clone(), value.clone())));
     variables
 }
 
 /// The contents of `config.json`.
 pub(crate) fn config(spec: &InstanceSpec, context: &Context<'_>) -> Value {
-    let names: Vec<String> = context
-        .capabilities
-        .iter()
-        .map(|name| format!("CAP_{name}"))
-        .collect();
+    let names: Vec<String> =
+        context.capabilities.iter().map(|name| format!("CAP_{name}")).collect();
     // A process of another user than root starts without capabilities, as with other engines.
-    let active = if context.user.uid == 0 {
-        names.clone()
-    } else {
-        Vec::new()
-    };
+    let active = if context.user.uid == 0 { names.clone() } else { Vec::new() };
     let variables: Vec<String> = environment(spec, context.user)
         .into_iter()
         .map(|(name, value)| format!("{name}={value}"))

@@ -116,11 +116,7 @@ mod tests {
         assert!(!names(&[], &["CHOWN"]).contains(&"CHOWN"));
         assert_eq!(names(&["KILL"], &["ALL"]), ["KILL"]);
         assert_eq!(names(&["ALL"], &["SYS_ADMIN"]).len(), ALL.len() - 1);
-        assert!(
-            resolve(&["FLY".to_owned()], &[])
-                .unwrap_err()
-                .contains("`FLY`")
-        );
+        assert!(resolve(&["FLY".to_owned()], &[]).unwrap_err().contains("`FLY`"));
     }
 
     #[test]

@@ -36,10 +36,7 @@ impl Layout {
         let is_unified =
             |path: &str| rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type == CGROUP2_MAGIC);
         if is_unified("/sys/fs/cgroup") {
-            return Ok(Self {
-                unified: "/sys/fs/cgroup".into(),
-                legacy: Vec::new(),
-            });
+            return Ok(Self { unified: "/sys/fs/cgroup".into(), legacy: Vec::new() });
         }
         if !is_unified("/sys/fs/cgroup/unified") {
             return Err(io::Error::other(
@@ -56,10 +53,7 @@ impl Layout {
             .collect();
         legacy.sort();
         legacy.dedup();
-        Ok(Self {
-            unified: "/sys/fs/cgroup/unified".into(),
-            legacy,
-        })
+        Ok(Self { unified: "/sys/fs/cgroup/unified".into(), legacy })
     }
 
     fn hierarchies(&self) -> impl Iterator<Item = &Utf8PathBuf> {
@@ -68,8 +62,7 @@ impl Layout {
 
     fn legacy_of(&self, controller: &str) -> Option<&Utf8PathBuf> {
         self.legacy.iter().find(|path| {
-            path.file_name()
-                .is_some_and(|name| name.split(',').any(|n| n == controller))
+            path.file_name().is_some_and(|name| name.split(',').any(|n| n == controller))
         })
     }
 
@@ -187,15 +180,10 @@ impl Layout {
     pub(crate) fn verify(&self, cgroup: &str, limits: &Limits, pid: i32) -> Result<(), String> {
         let unified = |file: &str| self.unified.join(cgroup).join("c").join(file);
         let legacy = |controller: &str, file: &str| {
-            self.legacy_of(controller)
-                .map(|path| path.join(cgroup).join("c").join(file))
+            self.legacy_of(controller).map(|path| path.join(cgroup).join("c").join(file))
         };
         let (pids, memory, cpu) = if self.legacy.is_empty() {
-            (
-                Some(unified("pids.max")),
-                Some(unified("memory.max")),
-                Some(unified("cpu.max")),
-            )
+            (Some(unified("pids.max")), Some(unified("memory.max")), Some(unified("cpu.max")))
         } else {
             (
                 legacy("pids", "pids.max"),

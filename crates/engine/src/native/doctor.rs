@@ -37,20 +37,11 @@ pub fn examine() -> Vec<Finding> {
 }
 
 fn read(path: &str) -> String {
-    fs::read_to_string(path)
-        .unwrap_or_default()
-        .trim()
-        .to_owned()
+    fs::read_to_string(path).unwrap_or_default().trim().to_owned()
 }
 
 fn finding(name: &'static str, ok: bool, detail: impl Into<String>) -> Finding {
-    Finding {
-        name,
-        ok,
-        required: true,
-        detail: detail.into(),
-        hint: None,
-    }
+    Finding { name, ok, required: true, detail: detail.into(), hint: None }
 }
 
 impl Finding {
@@ -79,9 +70,7 @@ fn root() -> Finding {
 
 fn kernel() -> Finding {
     let release = read("/proc/sys/kernel/osrelease");
-    let mut numbers = release
-        .split(['.', '-'])
-        .map(|part| part.parse::<u32>().unwrap_or(0));
+    let mut numbers = release.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     // Overlay layers are handed over as open mounts, which came with Linux 6.13.
     finding("kernel", version >= (6, 13), release).hint("Linux 6.13 or newer is needed")
@@ -105,17 +94,11 @@ fn controllers() -> Finding {
         unified.split_whitespace().any(|found| found == name)
             || legacy.lines().any(|line| line.starts_with(name))
     };
-    let missing: Vec<&str> = ["cpu", "memory", "pids"]
-        .into_iter()
-        .filter(|name| !has(name))
-        .collect();
+    let missing: Vec<&str> =
+        ["cpu", "memory", "pids"].into_iter().filter(|name| !has(name)).collect();
     match missing.is_empty() {
         true => finding("limits", true, "cpu, memory, pids"),
-        false => finding(
-            "limits",
-            false,
-            format!("no controller for {}", missing.join(", ")),
-        ),
+        false => finding("limits", false, format!("no controller for {}", missing.join(", "))),
     }
 }
 
@@ -128,9 +111,7 @@ fn user_namespaces() -> Finding {
 
 fn overlay() -> Finding {
     let known = read("/proc/filesystems");
-    let ok = known
-        .lines()
-        .any(|line| line.trim_start_matches("nodev").trim() == "overlay");
+    let ok = known.lines().any(|line| line.trim_start_matches("nodev").trim() == "overlay");
     finding("overlay file system", ok, if ok { "yes" } else { "no" }).hint("modprobe overlay")
 }
 
@@ -142,11 +123,7 @@ fn seccomp() -> Finding {
 
 fn forwarding() -> Finding {
     let on = read("/proc/sys/net/ipv4/ip_forward") == "1";
-    let detail = if on {
-        "net.ipv4.ip_forward is on"
-    } else {
-        "net.ipv4.ip_forward is off"
-    };
+    let detail = if on { "net.ipv4.ip_forward is on" } else { "net.ipv4.ip_forward is off" };
     finding("way out of the machine", on, detail)
         .optional()
         .hint("instances reach each other and this host, but nothing beyond it")

@@ -40,10 +40,7 @@ impl Target {
         let pid = Pid::from_raw(self.pid).ok_or_else(gone)?;
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|_| gone())?;
         let cgroups = std::fs::read_to_string(format!("/proc/{}/cgroup", self.pid))?;
-        match cgroups
-            .lines()
-            .any(|line| line.ends_with(&format!("{}/c", self.cgroup)))
-        {
+        match cgroups.lines().any(|line| line.ends_with(&format!("{}/c", self.cgroup))) {
             true => Ok(pidfd),
             false => Err(gone()),
         }
@@ -77,9 +74,7 @@ pub fn exec_main() -> i32 {
 
 fn exec(job: &ExecJob) -> io::Result<i32> {
     let pidfd = job.target.open()?;
-    Layout::detect()?
-        .enter_container(&job.target.cgroup)
-        .map_err(context("enter the cgroup"))?;
+    Layout::detect()?.enter_container(&job.target.cgroup).map_err(context("enter the cgroup"))?;
     // Signals meant for the command are passed on; they interrupt the wait below.
     process::remember_signals(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT])?;
     enter(&pidfd, Join::All).map_err(context("join the instance's namespaces"))?;
@@ -89,11 +84,7 @@ fn exec(job: &ExecJob) -> io::Result<i32> {
             let failure = become_command(job);
             let _ = writeln!(io::stderr(), "brickyard: {failure}");
             let missing = failure.kind() == ErrorKind::NotFound;
-            process::exit_now(if missing {
-                CODE_NOT_FOUND
-            } else {
-                CODE_CANNOT_RUN
-            })
+            process::exit_now(if missing { CODE_NOT_FOUND } else { CODE_CANNOT_RUN })
         }
         Fork::Parent(child) => Ok(wait_and_forward(child)),
     }
@@ -112,10 +103,7 @@ fn wait_and_forward(child: i32) -> i32 {
         let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else {
             return process::wait(child);
         };
-        let mut fds = [rustix::event::PollFd::new(
-            &pidfd,
-            rustix::event::PollFlags::IN,
-        )];
+        let mut fds = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
         if rustix::event::poll(&mut fds, None).is_err() {
             let signal = process::interrupted_by();
             if signal != 0 {
@@ -160,11 +148,8 @@ fn become_command(job: &ExecJob) -> io::Error {
 fn set_capabilities(bits: u64) -> io::Result<()> {
     use rustix::thread::{CapabilitySet, CapabilitySets};
     let kept = CapabilitySet::from_bits_retain(bits);
-    let sets = CapabilitySets {
-        effective: kept,
-        permitted: kept,
-        inheritable: CapabilitySet::empty(),
-    };
+    let sets =
+        CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     Ok(rustix::thread::set_capabilities(None, sets)?)
 }
 
@@ -241,11 +226,7 @@ fn stage(
     let mut file = File::from(fd);
     file.write_all(contents)?;
     rustix::fs::fchmod(&file, mode)?;
-    Ok(rustix::fs::fchown(
-        &file,
-        Some(Uid::from_raw(uid)),
-        Some(Gid::from_raw(gid)),
-    )?)
+    Ok(rustix::fs::fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?)
 }
 
 fn remove_if_there(dir: &OwnedFd, name: &str) -> io::Result<()> {
@@ -265,22 +246,16 @@ fn writable_dir(path: &Utf8Path) -> io::Result<OwnedFd> {
         match openat2(root, path.as_std_path(), flags, Mode::empty(), resolve) {
             Err(rustix::io::Errno::NOENT) => {
                 make_dirs(root, path)?;
-                Ok(openat2(
-                    root,
-                    path.as_std_path(),
-                    flags,
-                    Mode::empty(),
-                    resolve,
-                )?)
+                Ok(openat2(root, path.as_std_path(), flags, Mode::empty(), resolve)?)
             }
             other => Ok(other?),
         }
     };
     let plain = open(&root);
     let read_only = match &plain {
-        Ok(dir) => rustix::fs::fstatvfs(dir)?
-            .f_flag
-            .contains(rustix::fs::StatVfsMountFlags::RDONLY),
+        Ok(dir) => {
+            rustix::fs::fstatvfs(dir)?.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY)
+        }
         Err(err) => err.kind() == ErrorKind::ReadOnlyFilesystem,
     };
     if !read_only {
@@ -296,13 +271,7 @@ fn writable_dir(path: &Utf8Path) -> io::Result<OwnedFd> {
     }
     // With all mounts below it: volumes came from outside and may not be taken off.
     let copy = clone_tree(&root, "", true)?;
-    set_attributes(
-        &copy,
-        Attributes {
-            writable: true,
-            ..Attributes::default()
-        },
-    )?;
+    set_attributes(&copy, Attributes { writable: true, ..Attributes::default() })?;
     open(&copy)
 }
 

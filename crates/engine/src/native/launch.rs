@@ -66,19 +66,14 @@ impl Expected {
         let map: Vec<&str> = uid_map.split_whitespace().collect();
         let wanted = [0, self.uid_base, super::plot::UID_COUNT].map(|number| number.to_string());
         if map != wanted {
-            return Err(format!(
-                "the user namespace could not be applied (uid map {map:?})"
-            ));
+            return Err(format!("the user namespace could not be applied (uid map {map:?})"));
         }
         Ok(())
     }
 }
 
 fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-        .map(str::trim)
+    status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
 
 /// The runtime's hook.
@@ -98,9 +93,8 @@ impl Launch {
             return format!("the system call filter could not be applied: {err}");
         }
         let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-        if let Err(reason) = self
-            .expected
-            .verify(&read("/proc/self/status"), &read("/proc/self/uid_map"))
+        if let Err(reason) =
+            self.expected.verify(&read("/proc/self/status"), &read("/proc/self/uid_map"))
         {
             return reason;
         }
@@ -128,11 +122,7 @@ impl Launch {
         }
         let mut reason = String::new();
         reader.read_to_string(&mut reason)?;
-        if reason.is_empty() {
-            Ok(())
-        } else {
-            Err(io::Error::other(reason))
-        }
+        if reason.is_empty() { Ok(()) } else { Err(io::Error::other(reason)) }
     }
 }
 
@@ -162,11 +152,7 @@ mod tests {
     const MAP: &str = "         0 1879048192      65536\n";
 
     fn expected() -> Expected {
-        Expected {
-            capabilities: 1,
-            uid_base: 1_879_048_192,
-            seccomp_filters: 3,
-        }
+        Expected { capabilities: 1, uid_base: 1_879_048_192, seccomp_filters: 3 }
     }
 
     #[test]
@@ -179,11 +165,7 @@ mod tests {
         for (status, map, word) in [
             (STATUS.replace("Seccomp:\t2", "Seccomp:\t0"), MAP, "filter"),
             (STATUS.replace("filters:\t3", "filters:\t1"), MAP, "filter"),
-            (
-                STATUS.replace("Privs:\t1", "Privs:\t0"),
-                MAP,
-                "no-new-privileges",
-            ),
+            (STATUS.replace("Privs:\t1", "Privs:\t0"), MAP, "no-new-privileges"),
             (
                 STATUS.replace("CapEff:\t0000000000000001", "CapEff:\t000001ffffffffff"),
                 MAP,

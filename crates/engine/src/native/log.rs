@@ -38,13 +38,7 @@ impl Writer {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
         let bytes = file.metadata()?.len();
         let clock = SystemClock::default();
-        Ok(Self {
-            path: path.to_owned(),
-            file,
-            bytes,
-            clock,
-            pending: Default::default(),
-        })
+        Ok(Self { path: path.to_owned(), file, bytes, clock, pending: Default::default() })
     }
 
     /// Takes what a stream said; whole lines are written at once.
@@ -99,10 +93,7 @@ impl Writer {
                     fs::rename(from, numbered(&self.path, number))?;
                 }
             }
-            self.file = OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(&self.path)?;
+            self.file = OpenOptions::new().create(true).append(true).open(&self.path)?;
             self.bytes = 0;
         }
         self.file.write_all(records)?;
@@ -149,12 +140,7 @@ pub fn parse_line(record: &[u8]) -> Option<Line<'_>> {
     let stream = fields.next()?;
     let tag = fields.next()?;
     let text = fields.next()?;
-    Some(Line {
-        time,
-        is_stderr: stream == b"stderr",
-        is_partial: tag == b"P",
-        text,
-    })
+    Some(Line { time, is_stderr: stream == b"stderr", is_partial: tag == b"P", text })
 }
 
 #[cfg(test)]
@@ -174,34 +160,18 @@ mod tests {
         let texts: Vec<_> = text
             .split(|byte| *byte == b'\n')
             .filter_map(parse_line)
-            .map(|line| {
-                (
-                    line.is_stderr,
-                    String::from_utf8_lossy(line.text).into_owned(),
-                )
-            })
+            .map(|line| (line.is_stderr, String::from_utf8_lossy(line.text).into_owned()))
             .collect();
-        let expected = [
-            (false, "one"),
-            (true, "err"),
-            (false, "two"),
-            (false, "end"),
-        ]
-        .map(|(e, t)| (e, t.to_owned()));
+        let expected = [(false, "one"), (true, "err"), (false, "two"), (false, "end")]
+            .map(|(e, t)| (e, t.to_owned()));
         assert_eq!(texts, expected);
         let block = [b'x'; 8000];
         for _ in 0..6000 {
             writer.push(Stream::Stdout, &block).unwrap();
             writer.push(Stream::Stdout, b"\n").unwrap();
         }
-        let kept: Vec<u64> = files(&path)
-            .iter()
-            .map(|f| f.metadata().unwrap().len())
-            .collect();
+        let kept: Vec<u64> = files(&path).iter().map(|f| f.metadata().unwrap().len()).collect();
         assert_eq!(kept.len(), FILE_COUNT as usize);
-        assert!(
-            kept.iter().all(|bytes| *bytes <= FILE_BYTES_MAX),
-            "{kept:?}"
-        );
+        assert!(kept.iter().all(|bytes| *bytes <= FILE_BYTES_MAX), "{kept:?}");
     }
 }

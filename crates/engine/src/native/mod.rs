@@ -89,11 +89,7 @@ impl Native {
         for dir in [root.to_owned(), paths.environments(), root.join("volumes")] {
             ensure_passable(&dir).map_err(Error::io(format!("make `{dir}`")))?;
         }
-        Ok(Self {
-            paths,
-            layout,
-            binary: binary.to_owned(),
-        })
+        Ok(Self { paths, layout, binary: binary.to_owned() })
     }
 
     /// Takes away what belongs to the yard itself; no environment is left.
@@ -101,9 +97,7 @@ impl Native {
     /// # Errors
     /// When a cgroup does not let go.
     pub fn close(&self) -> Result<(), Error> {
-        self.layout
-            .remove(&self.paths.yard_cgroup())
-            .map_err(Error::io("remove the yard's cgroup"))
+        self.layout.remove(&self.paths.yard_cgroup()).map_err(Error::io("remove the yard's cgroup"))
     }
 
     /// A command that runs `request` inside with the caller's own streams, for interactive use.
@@ -113,12 +107,7 @@ impl Native {
     pub fn exec_command(&self, id: &InstanceId, request: &ExecRequest) -> Result<Command, Error> {
         let spec = self.request(id)?.spec;
         let user = request.user.clone().unwrap_or_else(|| spec.user.clone());
-        let home = user::User {
-            uid: 0,
-            gid: 0,
-            groups: Vec::new(),
-            home: "/".to_owned(),
-        };
+        let home = user::User { uid: 0, gid: 0, groups: Vec::new(), home: "/".to_owned() };
         let mut environment = bundle::environment(&spec, &home);
         environment.retain(|(name, _)| !request.environment.contains_key(name));
         environment.extend(request.environment.clone());
@@ -137,10 +126,7 @@ impl Native {
     /// The process and cgroup of a running generation.
     fn target(&self, id: &InstanceId) -> Result<Target, Error> {
         let record = self.record(id)?;
-        Ok(Target {
-            pid: record.pid,
-            cgroup: self.paths.instance_cgroup(id),
-        })
+        Ok(Target { pid: record.pid, cgroup: self.paths.instance_cgroup(id) })
     }
 
     fn request(&self, id: &InstanceId) -> Result<StartRequest, Error> {
@@ -173,23 +159,11 @@ impl Native {
         step: FileStep,
         contents: &[u8],
     ) -> Result<(), Error> {
-        let job = FileJob {
-            target: self.target(id)?,
-            dest: dest.to_owned(),
-            step,
-        };
+        let job = FileJob { target: self.target(id)?, dest: dest.to_owned(), step };
         let mut command = self.helper("__file", &job, contents)?;
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        let work = tokio::process::Command::from(command)
-            .kill_on_drop(true)
-            .output();
-        let inside = |reason: String| Error::Inside {
-            id: id.clone(),
-            reason,
-        };
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let work = tokio::process::Command::from(command).kill_on_drop(true).output();
+        let inside = |reason: String| Error::Inside { id: id.clone(), reason };
         let output = tokio::time::timeout(FILE_DEADLINE, work)
             .await
             .map_err(|_| inside(format!("`{dest}` could not be written in time")))?
@@ -222,9 +196,7 @@ impl Native {
         if !cgroups.is_ok_and(|text| text.lines().any(|line| line.ends_with(&suffix))) {
             return Ok(());
         }
-        brickyard_sys::process::ended(pidfd)
-            .await
-            .map_err(Error::io("watch a monitor"))
+        brickyard_sys::process::ended(pidfd).await.map_err(Error::io("watch a monitor"))
     }
 
     /// The record of the end; where the monitor was killed, one is made up after the container
@@ -239,11 +211,7 @@ impl Native {
             .kill(&self.paths.instance_cgroup(id))
             .map_err(Error::io("kill a container without a monitor"))?;
         let time_ms = SystemClock::default().now_ms();
-        let exit = Exit {
-            code: CODE_UNKNOWN,
-            oom: false,
-            time_ms,
-        };
+        let exit = Exit { code: CODE_UNKNOWN, oom: false, time_ms };
         write_atomically(&path, &serde_json::to_vec(&exit).unwrap_or_default())
             .map_err(Error::io(format!("write `{path}`")))?;
         Ok(exit)
@@ -251,22 +219,12 @@ impl Native {
 
     async fn launch(&self, request: &StartRequest, job: &Job) -> Result<Started, Error> {
         let mut command = self.helper("__worker", job, &[])?;
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         brickyard_sys::command::new_session(&mut command);
-        let mut child = tokio::process::Command::from(command)
-            .spawn()
-            .map_err(Error::io("start a worker"))?;
-        let refused = |reason: String| Error::Refused {
-            id: request.id.clone(),
-            reason,
-        };
-        let stdout = child
-            .stdout
-            .take()
-            .ok_or_else(|| refused("no answer".to_owned()))?;
+        let mut child =
+            tokio::process::Command::from(command).spawn().map_err(Error::io("start a worker"))?;
+        let refused = |reason: String| Error::Refused { id: request.id.clone(), reason };
+        let stdout = child.stdout.take().ok_or_else(|| refused("no answer".to_owned()))?;
         let mut line = String::new();
         let mut reader = BufReader::new(stdout);
         // Children of a worker that was killed keep its standard output open and wait for it for
@@ -290,12 +248,7 @@ impl Native {
         let _ = child.wait().await;
         let id = request.id.clone();
         let engine = self.clone();
-        blocking(move || {
-            engine
-                .sweep(&id)
-                .map_err(Error::io("sweep up a refused start"))
-        })
-        .await?;
+        blocking(move || engine.sweep(&id).map_err(Error::io("sweep up a refused start"))).await?;
         answer
     }
 }
@@ -306,10 +259,7 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, Error> {
     tokio::task::spawn_blocking(work)
         .await
-        .map_err(|err| Error::Io {
-            action: "finish background work".into(),
-            err: err.into(),
-        })?
+        .map_err(|err| Error::Io { action: "finish background work".into(), err: err.into() })?
 }
 
 #[async_trait]
@@ -325,10 +275,8 @@ impl Engine for Native {
     }
 
     async fn environments(&self) -> Result<Vec<EnvironmentKey>, Error> {
-        let mut keys: BTreeSet<EnvironmentKey> = names_in(&self.paths.environments())
-            .iter()
-            .filter_map(|n| n.parse().ok())
-            .collect();
+        let mut keys: BTreeSet<EnvironmentKey> =
+            names_in(&self.paths.environments()).iter().filter_map(|n| n.parse().ok()).collect();
         let cgroups = self.layout.children(&self.paths.yard_cgroup());
         keys.extend(cgroups.iter().filter_map(|name| name.parse().ok()));
         Ok(keys.into_iter().collect())
@@ -338,29 +286,20 @@ impl Engine for Native {
         let instance = self.paths.instance(&request.id);
         if let Ok(record) = self.record(&request.id)
             && !instance.exit().exists()
-            && self
-                .layout
-                .is_populated(&format!("{}/c", self.paths.instance_cgroup(&request.id)))
+            && self.layout.is_populated(&format!("{}/c", self.paths.instance_cgroup(&request.id)))
         {
             return Ok(Started { pid: record.pid });
         }
-        let facts = self
-            .facts(&request.id.environment)
-            .ok_or_else(|| Error::Refused {
-                id: request.id.clone(),
-                reason: "its environment is not open".to_owned(),
-            })?;
+        let facts = self.facts(&request.id.environment).ok_or_else(|| Error::Refused {
+            id: request.id.clone(),
+            reason: "its environment is not open".to_owned(),
+        })?;
         let former: Option<Record> = read_json(&instance.started());
         let prepared = prepare_instance(&instance, request);
         prepared.map_err(Error::io(format!("make `{}`", instance.dir)))?;
         let id = request.id.clone();
         let engine = self.clone();
-        blocking(move || {
-            engine
-                .sweep(&id)
-                .map_err(Error::io("sweep up a former run"))
-        })
-        .await?;
+        blocking(move || engine.sweep(&id).map_err(Error::io("sweep up a former run"))).await?;
         let job = Job {
             root: self.paths.root().to_owned(),
             id: request.id.clone(),
@@ -400,15 +339,12 @@ impl Engine for Native {
     }
 
     fn stop_of(&self, id: &InstanceId) -> Stop {
-        self.request(id)
-            .map(|request| request.spec.stop)
-            .unwrap_or_default()
+        self.request(id).map(|request| request.spec.stop).unwrap_or_default()
     }
 
     async fn signal(&self, id: &InstanceId, signal: &str) -> Result<(), Error> {
-        let number = signal_number(signal).ok_or_else(|| Error::Signal {
-            name: signal.to_owned(),
-        })?;
+        let number =
+            signal_number(signal).ok_or_else(|| Error::Signal { name: signal.to_owned() })?;
         let target = self.target(id)?;
         let not_running = || Error::NotRunning { id: id.clone() };
         if self.paths.instance(id).exit().exists() {
@@ -420,15 +356,12 @@ impl Engine for Native {
     async fn remove(&self, id: &InstanceId) -> Result<(), Error> {
         let (engine, id) = (self.clone(), id.clone());
         blocking(move || {
-            engine
-                .sweep(&id)
-                .map_err(Error::io("remove a container's cgroup"))?;
+            engine.sweep(&id).map_err(Error::io("remove a container's cgroup"))?;
             let dir = engine.paths.instance(&id).dir;
             match fs::remove_dir_all(&dir) {
-                Err(err) if err.kind() != ErrorKind::NotFound => Err(Error::Io {
-                    action: format!("remove `{dir}`"),
-                    err,
-                }),
+                Err(err) if err.kind() != ErrorKind::NotFound => {
+                    Err(Error::Io { action: format!("remove `{dir}`"), err })
+                }
                 _ => Ok(()),
             }
         })
@@ -441,13 +374,8 @@ impl Engine for Native {
             let mut names: BTreeSet<String> =
                 names_in(&self.paths.instances(&key)).into_iter().collect();
             names.extend(self.layout.children(&self.paths.environment_cgroup(&key)));
-            let ids = names
-                .iter()
-                .filter_map(|name| InstanceId::from_key(&key, name));
-            known.extend(ids.map(|id| Known {
-                state: self.state_of(&id),
-                id,
-            }));
+            let ids = names.iter().filter_map(|name| InstanceId::from_key(&key, name));
+            known.extend(ids.map(|id| Known { state: self.state_of(&id), id }));
         }
         Ok(known)
     }
@@ -468,9 +396,7 @@ impl Engine for Native {
         let collect = async {
             let mut buffer = [0; 8192];
             while let Ok(count @ 1..) = reader.read(&mut buffer).await {
-                let room = EXEC_OUTPUT_BYTES_MAX
-                    .saturating_sub(output.len())
-                    .min(count);
+                let room = EXEC_OUTPUT_BYTES_MAX.saturating_sub(output.len()).min(count);
                 output.extend_from_slice(&buffer[..room]);
             }
         };
@@ -486,43 +412,26 @@ impl Engine for Native {
         {
             output.extend_from_slice(&rest[..count]);
         }
-        Ok(ExecOutput {
-            code: status.code().unwrap_or(inside::CODE_CANNOT_RUN),
-            output,
-        })
+        Ok(ExecOutput { code: status.code().unwrap_or(inside::CODE_CANNOT_RUN), output })
     }
 
     async fn stage_file(&self, id: &InstanceId, file: &FileWrite) -> Result<Staged, Error> {
-        let step = FileStep::Stage {
-            mode: file.mode,
-            uid: file.uid,
-            gid: file.gid,
-        };
-        self.change_file(id, &file.dest, step, &file.contents)
-            .await?;
-        Ok(Staged {
-            path: inside::staged_path(&file.dest),
-            dest: file.dest.clone(),
-        })
+        let step = FileStep::Stage { mode: file.mode, uid: file.uid, gid: file.gid };
+        self.change_file(id, &file.dest, step, &file.contents).await?;
+        Ok(Staged { path: inside::staged_path(&file.dest), dest: file.dest.clone() })
     }
 
     async fn place_file(&self, id: &InstanceId, file: &FileWrite) -> Result<(), Error> {
-        let step = FileStep::Place {
-            mode: file.mode,
-            uid: file.uid,
-            gid: file.gid,
-        };
+        let step = FileStep::Place { mode: file.mode, uid: file.uid, gid: file.gid };
         self.change_file(id, &file.dest, step, &file.contents).await
     }
 
     async fn commit_file(&self, id: &InstanceId, staged: &Staged) -> Result<(), Error> {
-        self.change_file(id, &staged.dest, FileStep::Commit, &[])
-            .await
+        self.change_file(id, &staged.dest, FileStep::Commit, &[]).await
     }
 
     async fn discard_file(&self, id: &InstanceId, staged: &Staged) -> Result<(), Error> {
-        self.change_file(id, &staged.dest, FileStep::Discard, &[])
-            .await
+        self.change_file(id, &staged.dest, FileStep::Discard, &[]).await
     }
 
     fn log_files(&self, id: &InstanceId) -> Vec<PathBuf> {
@@ -532,10 +441,9 @@ impl Engine for Native {
     async fn remove_volume(&self, key: &EnvironmentKey, volume: &VolumeName) -> Result<(), Error> {
         let path = self.paths.volume(key, volume);
         blocking(move || match fs::remove_dir_all(&path) {
-            Err(err) if err.kind() != ErrorKind::NotFound => Err(Error::Io {
-                action: format!("remove `{path}`"),
-                err,
-            }),
+            Err(err) if err.kind() != ErrorKind::NotFound => {
+                Err(Error::Io { action: format!("remove `{path}`"), err })
+            }
             _ => {
                 // The directory of the environment's volumes goes with its last one.
                 let _ = path.parent().map(fs::remove_dir);
@@ -581,17 +489,10 @@ impl Native {
         };
         let dir = self.paths.environment(key);
         let cgroup = self.paths.environment_cgroup(key);
-        self.layout
-            .kill(&cgroup)
-            .map_err(failed("kill what is left in it"))?;
-        self.layout
-            .remove(&cgroup)
-            .map_err(failed("remove its cgroup"))?;
-        network::destroy(
-            &self.paths.network_namespace(key),
-            &self.paths.host_link(key),
-        )
-        .map_err(failed("remove its network"))?;
+        self.layout.kill(&cgroup).map_err(failed("kill what is left in it"))?;
+        self.layout.remove(&cgroup).map_err(failed("remove its cgroup"))?;
+        network::destroy(&self.paths.network_namespace(key), &self.paths.host_link(key))
+            .map_err(failed("remove its network"))?;
         if let Some(facts) = self.facts(key) {
             plot::release(&dir, facts.uid_base).map_err(failed("give its id range back"))?;
         }
@@ -610,9 +511,7 @@ impl Native {
         }
         match read_json::<Record>(&instance.started()) {
             Some(record)
-                if self
-                    .layout
-                    .is_populated(&format!("{}/c", self.paths.instance_cgroup(id))) =>
+                if self.layout.is_populated(&format!("{}/c", self.paths.instance_cgroup(id))) =>
             {
                 KnownState::Running { pid: record.pid }
             }
@@ -655,13 +554,8 @@ fn prepare_instance(instance: &InstancePaths, request: &StartRequest) -> io::Res
 }
 
 fn names_in(dir: &Utf8Path) -> Vec<String> {
-    let entries = fs::read_dir(dir)
-        .into_iter()
-        .flatten()
-        .filter_map(Result::ok);
-    entries
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect()
+    let entries = fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
 fn read_json<T: DeserializeOwned>(path: &Utf8Path) -> Option<T> {
@@ -697,8 +591,6 @@ fn read_job<T: DeserializeOwned>(number: i32) -> io::Result<(T, Vec<u8>)> {
     let length = usize::try_from(u64::from_ne_bytes(length)).unwrap_or(usize::MAX);
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
-    let header = bytes
-        .get(..length)
-        .ok_or_else(|| io::Error::other("the job is cut short"))?;
+    let header = bytes.get(..length).ok_or_else(|| io::Error::other("the job is cut short"))?;
     Ok((serde_json::from_slice(header)?, bytes[length..].to_vec()))
 }

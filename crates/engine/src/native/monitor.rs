@@ -55,14 +55,8 @@ fn watch(arguments: &[String]) -> io::Result<()> {
     let mut output = Output {
         writer: Writer::open(&instance.log())?,
         streams: [
-            (
-                Stream::Stdout,
-                Some(brickyard_sys::command::inherited(number(stdout)?)?),
-            ),
-            (
-                Stream::Stderr,
-                Some(brickyard_sys::command::inherited(number(stderr)?)?),
-            ),
+            (Stream::Stdout, Some(brickyard_sys::command::inherited(number(stdout)?)?)),
+            (Stream::Stderr, Some(brickyard_sys::command::inherited(number(stderr)?)?)),
         ],
     };
     let process = Pid::from_raw(pid).ok_or_else(|| io::Error::other("wrong pid"))?;
@@ -79,11 +73,7 @@ fn watch(arguments: &[String]) -> io::Result<()> {
     }
     output.writer.finish()?;
     let oom = layout.oom_kills(&cgroup) > 0;
-    let exit = Exit {
-        code,
-        oom,
-        time_ms: SystemClock::default().now_ms(),
-    };
+    let exit = Exit { code, oom, time_ms: SystemClock::default().now_ms() };
     super::write_atomically(&instance.exit(), &serde_json::to_vec(&exit)?)?;
     // The runtime's state is of no use any more; the cgroups go when the generation is removed.
     let _ = fs::remove_dir_all(instance.state());
@@ -109,10 +99,8 @@ impl Output {
     ) -> io::Result<bool> {
         let mut ready = [false; 2];
         let ended = {
-            let mut fds: Vec<PollFd<'_>> = process
-                .iter()
-                .map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN))
-                .collect();
+            let mut fds: Vec<PollFd<'_>> =
+                process.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
             let open: Vec<usize> = (0..2).filter(|at| self.streams[*at].1.is_some()).collect();
             fds.extend(
                 self.streams

@@ -38,10 +38,7 @@ impl Netlink {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
-        Ok(Self {
-            socket,
-            sequence: 0,
-        })
+        Ok(Self { socket, sequence: 0 })
     }
 
     /// Sends all requests at once and waits for all answers; the first refusal is the error.
@@ -104,11 +101,7 @@ pub(crate) fn link_index(name: &str) -> io::Result<u32> {
 fn link(attributes: Vec<LinkAttribute>, what: String) -> Request {
     let mut message = LinkMessage::default();
     message.attributes = attributes;
-    Request {
-        message: RouteNetlinkMessage::NewLink(message),
-        create: true,
-        what,
-    }
+    Request { message: RouteNetlinkMessage::NewLink(message), create: true, what }
 }
 
 /// A bridge.
@@ -157,11 +150,7 @@ pub(crate) fn set_up(index: u32) -> Request {
     message.header.flags = LinkFlags::Up;
     message.header.change_mask = LinkFlags::Up;
     let message = RouteNetlinkMessage::SetLink(message);
-    Request {
-        message,
-        create: false,
-        what: format!("bring link {index} up"),
-    }
+    Request { message, create: false, what: format!("bring link {index} up") }
 }
 
 /// Removes a link with its peer.
@@ -169,11 +158,7 @@ pub(crate) fn delete_link(index: u32) -> Request {
     let mut message = LinkMessage::default();
     message.header.index = index;
     let message = RouteNetlinkMessage::DelLink(message);
-    Request {
-        message,
-        create: false,
-        what: format!("delete link {index}"),
-    }
+    Request { message, create: false, what: format!("delete link {index}") }
 }
 
 /// Gives a link an address.
@@ -182,16 +167,10 @@ pub(crate) fn add_address(index: u32, address: Ipv4Addr, prefix_bits: u8) -> Req
     message.header.family = AddressFamily::Inet;
     message.header.index = index;
     message.header.prefix_len = prefix_bits;
-    message.attributes = vec![
-        AddressAttribute::Local(address.into()),
-        AddressAttribute::Address(address.into()),
-    ];
+    message.attributes =
+        vec![AddressAttribute::Local(address.into()), AddressAttribute::Address(address.into())];
     let message = RouteNetlinkMessage::NewAddress(message);
-    Request {
-        message,
-        create: true,
-        what: format!("add address {address}"),
-    }
+    Request { message, create: true, what: format!("add address {address}") }
 }
 
 /// A route: destination (`None` is the default route), gateway and link.
@@ -206,27 +185,17 @@ pub(crate) fn add_route(
     message.header.table = RouteHeader::RT_TABLE_MAIN;
     message.header.protocol = RouteProtocol::Static;
     message.header.kind = RouteType::Unicast;
-    message.header.scope = if gateway.is_some() {
-        RouteScope::Universe
-    } else {
-        RouteScope::Link
-    };
+    message.header.scope = if gateway.is_some() { RouteScope::Universe } else { RouteScope::Link };
     if let Some((network, prefix_bits)) = to {
         message.header.destination_prefix_length = prefix_bits;
-        message
-            .attributes
-            .push(RouteAttribute::Destination(RouteAddress::Inet(network)));
+        message.attributes.push(RouteAttribute::Destination(RouteAddress::Inet(network)));
     }
     if let Some(gateway) = gateway {
         message.header.flags = RouteFlags::Onlink;
-        message
-            .attributes
-            .push(RouteAttribute::Gateway(RouteAddress::Inet(gateway)));
+        message.attributes.push(RouteAttribute::Gateway(RouteAddress::Inet(gateway)));
     }
     if let Some(source) = source {
-        message
-            .attributes
-            .push(RouteAttribute::PrefSource(RouteAddress::Inet(source)));
+        message.attributes.push(RouteAttribute::PrefSource(RouteAddress::Inet(source)));
     }
     message.attributes.push(RouteAttribute::Oif(index));
     Request {

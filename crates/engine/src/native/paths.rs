@@ -17,10 +17,7 @@ impl Paths {
     /// The names of the yard at `root`, an absolute path.
     pub(crate) fn new(root: &Utf8Path) -> Self {
         let yard = Digest::of(root.as_str()).hex()[..8].to_owned();
-        Self {
-            root: root.to_owned(),
-            yard,
-        }
+        Self { root: root.to_owned(), yard }
     }
 
     /// The yard's root.
@@ -60,17 +57,12 @@ impl Paths {
 
     /// One generation.
     pub(crate) fn instance(&self, id: &InstanceId) -> InstancePaths {
-        InstancePaths {
-            dir: self.instances(&id.environment).join(id.key()),
-        }
+        InstancePaths { dir: self.instances(&id.environment).join(id.key()) }
     }
 
     /// A named volume; it outlives the environment's network.
     pub(crate) fn volume(&self, key: &EnvironmentKey, name: &VolumeName) -> Utf8PathBuf {
-        self.root
-            .join("volumes")
-            .join(key.to_string())
-            .join(name.as_str())
+        self.root.join("volumes").join(key.to_string()).join(name.as_str())
     }
 
     /// The cgroup of an environment, below every hierarchy's mount.
@@ -85,19 +77,13 @@ impl Paths {
 
     /// The host's end of an environment's link; interface names have at most 15 characters.
     pub(crate) fn host_link(&self, key: &EnvironmentKey) -> String {
-        format!(
-            "by{}",
-            &Digest::of(format!("{}/{key}", self.root)).hex()[..11]
-        )
+        format!("by{}", &Digest::of(format!("{}/{key}", self.root)).hex()[..11])
     }
 
     /// The bridge's end of a run's link. The name of a dead link stays taken for some
     /// milliseconds, so every run of a generation has its own.
     pub(crate) fn instance_link(&self, id: &InstanceId, run: u64) -> String {
-        format!(
-            "v{}",
-            &Digest::of(format!("{}{id}/{run}", self.root)).hex()[..13]
-        )
+        format!("v{}", &Digest::of(format!("{}{id}/{run}", self.root)).hex()[..13])
     }
 }
 

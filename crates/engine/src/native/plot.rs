@@ -77,15 +77,10 @@ pub(crate) fn claim(owner: &Utf8Path, former: Option<u32>) -> io::Result<Plot> {
         }
     }
     let plot = free.ok_or_else(|| {
-        io::Error::other(format!(
-            "all {PLOT_COUNT} id ranges and subnets of this machine are used"
-        ))
+        io::Error::other(format!("all {PLOT_COUNT} id ranges and subnets of this machine are used"))
     })?;
-    let mut file = OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .open(claim_path(plot))?;
+    let mut file =
+        OpenOptions::new().create(true).truncate(true).write(true).open(claim_path(plot))?;
     file.write_all(owner.as_str().as_bytes())?;
     Ok(plot)
 }
@@ -110,11 +105,7 @@ fn claim_path(plot: Plot) -> Utf8PathBuf {
 fn lock() -> io::Result<fs::File> {
     fs::create_dir_all(CLAIMS)?;
     let path = Utf8Path::new(CLAIMS).with_extension("lock");
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path)?;
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
     match flock(&file, FlockOperation::LockExclusive) {
         Ok(()) => Ok(file),
         Err(err) => Err(err.into()),
@@ -160,10 +151,7 @@ mod tests {
     #[test]
     fn a_route_of_any_size_is_seen() {
         let network = |a, b, c, bits: u32| {
-            (
-                u32::from_be_bytes([a, b, c, 0]),
-                u32::MAX.checked_shl(32 - bits).unwrap_or(0),
-            )
+            (u32::from_be_bytes([a, b, c, 0]), u32::MAX.checked_shl(32 - bits).unwrap_or(0))
         };
         assert!(overlaps(network(10, 0, 0, 8), Plot(3)));
         assert!(overlaps(network(10, 200, 25, 24), Plot(3)));

@@ -34,10 +34,7 @@ pub(crate) fn mount(
 ) -> io::Result<Rootfs> {
     overlay(paths, instance, request, user_namespace, uid_base)
         .map_err(context("mount the root file system"))?;
-    let rootfs = Rootfs {
-        root: open_dir(&instance.rootfs())?,
-        uid_base,
-    };
+    let rootfs = Rootfs { root: open_dir(&instance.rootfs())?, uid_base };
     for mount in &request.spec.mounts {
         rootfs
             .mount_inside(paths, request, mount, user_namespace)
@@ -71,11 +68,8 @@ fn overlay(
     for layer in &layers {
         let tree = clone_tree(CWD, layer.as_std_path(), false)
             .map_err(context(format!("open layer `{layer}`")))?;
-        let attributes = Attributes {
-            read_only: true,
-            idmap: Some(user_namespace),
-            ..Attributes::default()
-        };
+        let attributes =
+            Attributes { read_only: true, idmap: Some(user_namespace), ..Attributes::default() };
         set_attributes(&tree, attributes).map_err(context("map the layer's ids"))?;
         rustix::mount::fsconfig_set_fd(filesystem.as_fd(), "lowerdir+", tree.as_fd())
             .map_err(|err| context("add a layer to the overlay")(err.into()))?;
@@ -98,12 +92,7 @@ fn overlay(
 
 fn open_dir(path: &Utf8Path) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat(
-        CWD,
-        path.as_std_path(),
-        flags,
-        Mode::empty(),
-    )?)
+    Ok(rustix::fs::openat(CWD, path.as_std_path(), flags, Mode::empty())?)
 }
 
 /// Wraps an error with what was tried.
@@ -116,13 +105,7 @@ impl Rootfs {
     /// Opens a path as the instance will see it: symlinks resolve inside, nothing leads out.
     fn open(&self, path: &Utf8Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        Ok(openat2(
-            &self.root,
-            path.as_std_path(),
-            flags | OFlags::CLOEXEC,
-            mode,
-            resolve,
-        )?)
+        Ok(openat2(&self.root, path.as_std_path(), flags | OFlags::CLOEXEC, mode, resolve)?)
     }
 
     /// Opens a directory inside, making what is missing of it.
@@ -156,17 +139,8 @@ impl Rootfs {
 
     /// Sets the owner of `name` in `dir`, in ids as the instance counts them.
     fn give(&self, dir: impl AsFd, name: &str, uid: u32, gid: u32) -> io::Result<()> {
-        let (uid, gid) = (
-            Uid::from_raw(self.uid_base + uid),
-            Gid::from_raw(self.uid_base + gid),
-        );
-        Ok(rustix::fs::chownat(
-            dir,
-            name,
-            Some(uid),
-            Some(gid),
-            AtFlags::SYMLINK_NOFOLLOW,
-        )?)
+        let (uid, gid) = (Uid::from_raw(self.uid_base + uid), Gid::from_raw(self.uid_base + gid));
+        Ok(rustix::fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
     /// Writes a file and makes its directories.
@@ -200,9 +174,7 @@ impl Rootfs {
     ) -> io::Result<()> {
         for reserved in ["/proc", "/sys", "/dev"] {
             if mount.target.starts_with(reserved) {
-                return Err(io::Error::other(format!(
-                    "nothing can be mounted under {reserved}"
-                )));
+                return Err(io::Error::other(format!("nothing can be mounted under {reserved}")));
             }
         }
         let source = match &mount.kind {

@@ -91,25 +91,16 @@ const BY_CAPABILITY: &[(&str, &[(&str, i64)])] = &[
     ),
     ("SYS_BOOT", calls! { SYS_reboot }),
     ("SYS_CHROOT", calls! { SYS_chroot }),
-    (
-        "SYS_MODULE",
-        calls! { SYS_delete_module SYS_init_module SYS_finit_module },
-    ),
+    ("SYS_MODULE", calls! { SYS_delete_module SYS_init_module SYS_finit_module }),
     ("SYS_PACCT", calls! { SYS_acct }),
     (
         "SYS_PTRACE",
         calls! { SYS_kcmp SYS_pidfd_getfd SYS_process_madvise SYS_process_vm_readv
         SYS_process_vm_writev },
     ),
-    (
-        "SYS_TIME",
-        calls! { SYS_adjtimex SYS_clock_adjtime SYS_clock_settime SYS_settimeofday },
-    ),
+    ("SYS_TIME", calls! { SYS_adjtimex SYS_clock_adjtime SYS_clock_settime SYS_settimeofday }),
     ("SYS_TTY_CONFIG", calls! { SYS_vhangup }),
-    (
-        "SYS_NICE",
-        calls! { SYS_get_mempolicy SYS_mbind SYS_set_mempolicy },
-    ),
+    ("SYS_NICE", calls! { SYS_get_mempolicy SYS_mbind SYS_set_mempolicy }),
     ("SYSLOG", calls! { SYS_syslog }),
     ("BPF", calls! { SYS_bpf }),
     ("PERFMON", calls! { SYS_perf_event_open }),
@@ -125,9 +116,8 @@ const AF_VSOCK: u64 = 40;
 
 /// The filters for an instance with these capabilities, in the order in which they are installed.
 pub(crate) fn programs(capabilities: &[&str]) -> io::Result<Vec<BpfProgram>> {
-    let arch: TargetArch = std::env::consts::ARCH
-        .try_into()
-        .map_err(|err| io::Error::other(format!("{err}")))?;
+    let arch: TargetArch =
+        std::env::consts::ARCH.try_into().map_err(|err| io::Error::other(format!("{err}")))?;
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
     let mut lists = vec![ALLOWED, ALLOWED_HERE];
     lists.extend(
@@ -144,10 +134,8 @@ pub(crate) fn programs(capabilities: &[&str]) -> io::Result<Vec<BpfProgram>> {
         SeccompCmpOp::MaskedEq(CLONE_NAMESPACES),
         0,
     )?]);
-    let personalities: io::Result<_> = PERSONALITIES
-        .iter()
-        .map(|value| rule(0, SeccompCmpOp::Eq, *value))
-        .collect();
+    let personalities: io::Result<_> =
+        PERSONALITIES.iter().map(|value| rule(0, SeccompCmpOp::Eq, *value)).collect();
     rules.insert(libc::SYS_personality, personalities?);
     rules.insert(libc::SYS_socket, vec![rule(0, SeccompCmpOp::Ne, AF_VSOCK)?]);
     let eperm = SeccompAction::Errno(libc::EPERM as u32);
@@ -188,11 +176,7 @@ mod tests {
 
     #[test]
     fn the_dangerous_calls_are_only_there_with_their_capability() {
-        let plain: Vec<i64> = ALLOWED
-            .iter()
-            .chain(ALLOWED_HERE)
-            .map(|(_, n)| *n)
-            .collect();
+        let plain: Vec<i64> = ALLOWED.iter().chain(ALLOWED_HERE).map(|(_, n)| *n).collect();
         for number in [
             libc::SYS_mount,
             libc::SYS_bpf,

@@ -55,16 +55,8 @@ fn lookup(text: &str, passwd: &str, group: &str) -> Result<User, String> {
         .filter_map(|fields| fields[2].parse().ok())
         .filter(|other| *other != gid)
         .collect();
-    let home = field(5)
-        .filter(|home| !home.is_empty())
-        .unwrap_or("/")
-        .to_owned();
-    Ok(User {
-        uid,
-        gid,
-        groups,
-        home,
-    })
+    let home = field(5).filter(|home| !home.is_empty()).unwrap_or("/").to_owned();
+    Ok(User { uid, gid, groups, home })
 }
 
 fn records(text: &str) -> impl Iterator<Item = Vec<&str>> {
@@ -100,15 +92,7 @@ mod tests {
         let user = lookup("7:8", "", "").unwrap();
         assert_eq!((user.uid, user.gid, user.home.as_str()), (7, 8, "/"));
         assert_eq!(lookup("", PASSWD, GROUP).unwrap().home, "/root");
-        assert!(
-            lookup("nobody", PASSWD, GROUP)
-                .unwrap_err()
-                .contains("`nobody`")
-        );
-        assert!(
-            lookup("0:nogroup", PASSWD, GROUP)
-                .unwrap_err()
-                .contains("`nogroup`")
-        );
+        assert!(lookup("nobody", PASSWD, GROUP).unwrap_err().contains("`nobody`"));
+        assert!(lookup("0:nogroup", PASSWD, GROUP).unwrap_err().contains("`nogroup`"));
     }
 }

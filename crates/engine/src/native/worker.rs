@@ -63,9 +63,7 @@ pub fn main() -> ! {
     let job: Job = match super::read_job(3) {
         Ok((job, _)) => job,
         Err(err) => {
-            answer(&Answer::Refused {
-                reason: err.to_string(),
-            });
+            answer(&Answer::Refused { reason: err.to_string() });
             std::process::exit(1);
         }
     };
@@ -105,20 +103,13 @@ fn start(job: &Job) -> io::Result<Running> {
     let instance = paths.instance(&job.id);
     let cgroup = paths.instance_cgroup(&job.id);
     let layout = Layout::detect()?;
-    layout
-        .enter_monitor(&cgroup)
-        .map_err(context("enter the cgroup"))?;
+    layout.enter_monitor(&cgroup).map_err(context("enter the cgroup"))?;
     let request: StartRequest = serde_json::from_slice(&fs::read(instance.request())?)?;
     private_mounts().map_err(context("make a mount namespace"))?;
     let namespaces = user_and_network(job.facts.uid_base, UID_COUNT)
         .map_err(context("make the user and network namespaces"))?;
-    let rootfs = rootfs::mount(
-        &paths,
-        &instance,
-        &request,
-        namespaces.user.as_fd(),
-        job.facts.uid_base,
-    )?;
+    let rootfs =
+        rootfs::mount(&paths, &instance, &request, namespaces.user.as_fd(), job.facts.uid_base)?;
     match request.address {
         Some(address) => {
             let link = paths.instance_link(&job.id, job.run);
@@ -148,15 +139,8 @@ fn start(job: &Job) -> io::Result<Running> {
         },
     );
     fs::create_dir_all(instance.bundle())?;
-    fs::write(
-        instance.bundle().join("config.json"),
-        serde_json::to_vec(&config)?,
-    )?;
-    let active = if user.uid == 0 {
-        capability::bits(&capabilities)
-    } else {
-        0
-    };
+    fs::write(instance.bundle().join("config.json"), serde_json::to_vec(&config)?)?;
+    let active = if user.uid == 0 { capability::bits(&capabilities) } else { 0 };
     let launch = Launch {
         argv: Rc::new(request.spec.argv.clone()),
         environment: Rc::new(bundle::environment(&request.spec, &user)),
@@ -170,8 +154,7 @@ fn start(job: &Job) -> io::Result<Running> {
 
 /// The namespaces are handed over as `/proc/self/fd/N`, opened by the runtime's children.
 fn inherit_by_number(fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-    fds.iter()
-        .try_for_each(|fd| Ok(fcntl_setfd(fd, FdFlags::empty())?))
+    fds.iter().try_for_each(|fd| Ok(fcntl_setfd(fd, FdFlags::empty())?))
 }
 
 fn run(
@@ -208,25 +191,14 @@ fn run(
         .pid()
         .map(i32::from)
         .ok_or_else(|| io::Error::other("the runtime made no process"))?;
-    layout
-        .adopt_container(cgroup, pid)
-        .map_err(context("enter the container's cgroup"))?;
-    layout
-        .verify(cgroup, &request.spec.limits, pid)
-        .map_err(io::Error::other)?;
+    layout.adopt_container(cgroup, pid).map_err(context("enter the container's cgroup"))?;
+    layout.verify(cgroup, &request.spec.limits, pid).map_err(io::Error::other)?;
     container.start().map_err(|err| whole(&err))?;
     launch.wait_for_exec()?;
-    let record = Record {
-        pid,
-        monitor: i32::try_from(std::process::id()).unwrap_or(0),
-        run: job.run,
-    };
+    let record =
+        Record { pid, monitor: i32::try_from(std::process::id()).unwrap_or(0), run: job.run };
     super::write_atomically(&instance.started(), &serde_json::to_vec(&record)?)?;
-    Ok(Running {
-        pid,
-        stdout: stdout_reader.into(),
-        stderr: stderr_reader.into(),
-    })
+    Ok(Running { pid, stdout: stdout_reader.into(), stderr: stderr_reader.into() })
 }
 
 impl Running {
@@ -274,15 +246,10 @@ fn write_files(
     write_plain(rootfs, "/etc/hosts", hosts)?;
     write_plain(rootfs, "/etc/hostname", format!("{hostname}\n"))?;
     for file in &request.files {
-        rootfs
-            .write(file)
-            .map_err(context(format!("write `{}`", file.dest)))?;
+        rootfs.write(file).map_err(context(format!("write `{}`", file.dest)))?;
     }
     let dir = &request.spec.working_dir;
-    rootfs
-        .ensure_dir(dir)
-        .map(drop)
-        .map_err(context(format!("open `{dir}`")))
+    rootfs.ensure_dir(dir).map(drop).map_err(context(format!("open `{dir}`")))
 }
 
 fn write_plain(rootfs: &Rootfs, path: &str, contents: String) -> io::Result<()> {
@@ -293,9 +260,7 @@ fn write_plain(rootfs: &Rootfs, path: &str, contents: String) -> io::Result<()> 
         uid: 0,
         gid: 0,
     };
-    rootfs
-        .write(&file)
-        .map_err(context(format!("write `{path}`")))
+    rootfs.write(&file).map_err(context(format!("write `{path}`")))
 }
 
 /// Sends the runtime's own messages to a file: its errors are flat, the cause is only told there,
@@ -316,13 +281,6 @@ fn record_runtime_messages(path: &Utf8Path) -> io::Result<()> {
 /// The first thing that the runtime complained about: later ones are its consequences.
 fn first_message(path: &Utf8Path) -> Option<String> {
     let mut text = String::new();
-    fs::File::open(path)
-        .ok()?
-        .take(1 << 16)
-        .read_to_string(&mut text)
-        .ok()?;
-    text.lines()
-        .map(str::trim)
-        .find(|line| !line.is_empty())
-        .map(str::to_owned)
+    fs::File::open(path).ok()?.take(1 << 16).read_to_string(&mut text).ok()?;
+    text.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
 }

@@ -38,10 +38,7 @@ impl Table {
         }
         let lower =
             |(name, addresses): (&String, &Vec<Ipv4Addr>)| (name.to_lowercase(), addresses.clone());
-        Self {
-            names: names.iter().map(lower).collect(),
-            reverse,
-        }
+        Self { names: names.iter().map(lower).collect(), reverse }
     }
 }
 
@@ -109,10 +106,8 @@ fn header_of(packet: &[u8]) -> Option<Header> {
 
 /// Lower case, without the trailing dot.
 fn text_of(name: &Name) -> String {
-    let labels: Vec<String> = name
-        .iter()
-        .map(|label| String::from_utf8_lossy(label).to_lowercase())
-        .collect();
+    let labels: Vec<String> =
+        name.iter().map(|label| String::from_utf8_lossy(label).to_lowercase()).collect();
     labels.join(".")
 }
 

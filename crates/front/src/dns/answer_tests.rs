@@ -102,11 +102,7 @@ fn what_does_not_fit_comes_over_tcp() {
     let mut asked = query("many.", RecordType::A);
     let short = ask_turn(&asked, 0, Transport::Udp);
     assert!(short.truncated());
-    assert!(
-        (25..40).contains(&short.answers().len()),
-        "{}",
-        short.answers().len()
-    );
+    assert!((25..40).contains(&short.answers().len()), "{}", short.answers().len());
     let whole = ask_turn(&asked, 0, Transport::Tcp);
     assert!(!whole.truncated());
     assert_eq!(whole.answers().len(), 100);

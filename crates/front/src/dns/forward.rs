@@ -29,10 +29,8 @@ pub(super) fn host_servers() -> Vec<SocketAddr> {
 fn servers(text: &str) -> Vec<SocketAddr> {
     let server = |line: &str| {
         let mut words = line.split_whitespace();
-        let address: IpAddr = (words.next()? == "nameserver")
-            .then(|| words.next())??
-            .parse()
-            .ok()?;
+        let address: IpAddr =
+            (words.next()? == "nameserver").then(|| words.next())??.parse().ok()?;
         Some(SocketAddr::new(address, DNS_PORT))
     };
     text.lines().filter_map(server).take(SERVERS_MAX).collect()
@@ -127,10 +125,7 @@ mod tests {
         let text = "# a comment\nsearch example.com\nnameserver 192.0.2.1\n nameserver ::1 # two\n\
                     nameserver\nnameserver what\nnameserver 192.0.2.3\nnameserver 192.0.2.4\n";
         let expected = ["192.0.2.1:53", "[::1]:53", "192.0.2.3:53"];
-        assert_eq!(
-            servers(text),
-            expected.map(|server| server.parse().unwrap())
-        );
+        assert_eq!(servers(text), expected.map(|server| server.parse().unwrap()));
     }
 
     #[tokio::test]

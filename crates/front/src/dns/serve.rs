@@ -59,10 +59,7 @@ impl ServedZone {
         });
         let table = shared.table.clone();
         let mut tasks = JoinSet::new();
-        tasks.spawn(serve_udp(
-            Arc::new(UdpSocket::from_std(sockets.udp)?),
-            Arc::clone(&shared),
-        ));
+        tasks.spawn(serve_udp(Arc::new(UdpSocket::from_std(sockets.udp)?), Arc::clone(&shared)));
         tasks.spawn(serve_tcp(TcpListener::from_std(sockets.tcp)?, shared));
         Ok(Self {
             path: zone.namespace.clone(),
@@ -80,10 +77,7 @@ impl ServedZone {
 
     /// Changes the names.
     pub(crate) fn set_names(&self, names: &BTreeMap<String, Vec<Ipv4Addr>>) {
-        let mut current = self
-            .names
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut current = self.names.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if *current != *names {
             names.clone_into(&mut current);
             self.table.send_replace(Arc::new(Table::new(names)));
@@ -110,20 +104,18 @@ struct Sockets {
 /// It must not be one of the runtime's: it could never come back.
 async fn open_inside(namespace: File, listen: Ipv4Addr) -> io::Result<Sockets> {
     let (sender, receiver) = oneshot::channel();
-    std::thread::Builder::new()
-        .name("namespace".to_owned())
-        .spawn(move || {
-            let opened = brickyard_sys::namespace::enter_network(&namespace).and_then(|()| {
-                let at = SocketAddr::from((listen, DNS_PORT));
-                let udp = std::net::UdpSocket::bind(at)?;
-                let tcp = std::net::TcpListener::bind(at)?;
-                udp.set_nonblocking(true)?;
-                tcp.set_nonblocking(true)?;
-                Ok(Sockets { udp, tcp })
-            });
-            // Nobody waits any more when the front is on its way out.
-            let _ = sender.send(opened);
-        })?;
+    std::thread::Builder::new().name("namespace".to_owned()).spawn(move || {
+        let opened = brickyard_sys::namespace::enter_network(&namespace).and_then(|()| {
+            let at = SocketAddr::from((listen, DNS_PORT));
+            let udp = std::net::UdpSocket::bind(at)?;
+            let tcp = std::net::TcpListener::bind(at)?;
+            udp.set_nonblocking(true)?;
+            tcp.set_nonblocking(true)?;
+            Ok(Sockets { udp, tcp })
+        });
+        // Nobody waits any more when the front is on its way out.
+        let _ = sender.send(opened);
+    })?;
     receiver.await.map_err(io::Error::other)?
 }
 
@@ -162,11 +154,7 @@ async fn serve_udp(socket: Arc<UdpSocket>, shared: Arc<Shared>) {
             Answer::Reply(bytes) => send(&socket, &bytes, client).await,
             Answer::Forward { unanswered, nobody } => {
                 if let Ok(slot) = Arc::clone(&shared.forwarded).try_acquire_owned() {
-                    let query = Query {
-                        packet: packet.to_vec(),
-                        unanswered,
-                        nobody,
-                    };
+                    let query = Query { packet: packet.to_vec(), unanswered, nobody };
                     let socket = Arc::clone(&socket);
                     waiting.spawn(async move {
                         let bytes = query.ask(Transport::Udp, slot).await;
@@ -197,9 +185,7 @@ impl Query {
         if servers.is_empty() {
             return self.nobody;
         }
-        forward::ask(&servers, &self.packet, transport)
-            .await
-            .unwrap_or(self.unanswered)
+        forward::ask(&servers, &self.packet, transport).await.unwrap_or(self.unanswered)
     }
 }
 
@@ -231,11 +217,7 @@ async fn converse(mut stream: TcpStream, shared: Arc<Shared>) {
                 let Ok(slot) = Arc::clone(&shared.forwarded).try_acquire_owned() else {
                     return;
                 };
-                let query = Query {
-                    packet,
-                    unanswered,
-                    nobody,
-                };
+                let query = Query { packet, unanswered, nobody };
                 query.ask(Transport::Tcp, slot).await
             }
         };

@@ -81,9 +81,7 @@ impl Namespace {
         self.run(move || {
             let mut stream = TcpStream::connect("127.0.0.1:53").unwrap();
             stream.set_read_timeout(Some(DEADLINE)).unwrap();
-            stream
-                .write_all(&u16::try_from(query.len()).unwrap().to_be_bytes())
-                .unwrap();
+            stream.write_all(&u16::try_from(query.len()).unwrap().to_be_bytes()).unwrap();
             stream.write_all(&query).unwrap();
             let mut length = [0; 2];
             stream.read_exact(&mut length).unwrap();
@@ -110,11 +108,7 @@ fn addresses(answer: &[u8]) -> Vec<Ipv4Addr> {
         RData::A(address) => address.0,
         other => panic!("{other:?}"),
     };
-    message
-        .answers()
-        .iter()
-        .map(|record| address(record.data()))
-        .collect()
+    message.answers().iter().map(|record| address(record.data())).collect()
 }
 
 fn snapshot(version: u64, namespace: &Utf8Path, db: Ipv4Addr) -> Snapshot {
@@ -179,9 +173,7 @@ async fn a_zone_that_is_taken_away_lets_go_of_its_namespace() {
     yard.tell(&Snapshot::default()).await;
     yard.ended().await;
     inside.look_up("db.").await.unwrap_err();
-    let free = inside
-        .run(|| UdpSocket::bind("127.0.0.1:53").map(drop))
-        .await;
+    let free = inside.run(|| UdpSocket::bind("127.0.0.1:53").map(drop)).await;
     free.unwrap();
 }
 
@@ -195,11 +187,5 @@ async fn a_namespace_that_is_not_there_is_a_problem() {
     );
     let owner = "/father/dev".to_owned();
     let problems = vec![Problem { owner, text }];
-    assert_eq!(
-        ack,
-        Ack {
-            version: 1,
-            problems
-        }
-    );
+    assert_eq!(ack, Ack { version: 1, problems });
 }

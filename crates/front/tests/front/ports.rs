@@ -97,8 +97,7 @@ async fn a_connection_waits_for_a_backend_that_restarts_in_place() {
 async fn a_port_that_is_taken_away_keeps_its_connections() {
     let yard = Yard::new().await;
     let (gone, kept, a) = (free_address(), free_address(), backend(b'a').await);
-    yard.publish(1, &[listener(gone, &[a]), listener(kept, &[a])])
-        .await;
+    yard.publish(1, &[listener(gone, &[a]), listener(kept, &[a])]).await;
     let (mut old, _) = greeted(gone).await;
     yard.publish(2, &[listener(kept, &[a])]).await;
     TcpStream::connect(gone).await.unwrap_err();
@@ -131,10 +130,7 @@ async fn a_port_in_use_is_a_problem_until_it_is_free() {
     };
     assert_eq!(ack.problems, [expected]);
     drop(other);
-    until("the port is served", || async {
-        TcpStream::connect(listen).await.is_ok()
-    })
-    .await;
+    until("the port is served", || async { TcpStream::connect(listen).await.is_ok() }).await;
     assert_eq!(greeted(listen).await.1, b'a');
     yard.publish(1, &[listener(listen, &[a])]).await;
 }
@@ -145,9 +141,7 @@ async fn a_port_published_twice_names_who_has_it() {
     let (listen, a, b) = (free_address(), backend(b'a').await, backend(b'b').await);
     let mut second = listener(listen, &[b]);
     second.owner = "/mother/dev/web".to_owned();
-    let ack = yard
-        .tell(&snapshot(1, &[listener(listen, &[a]), second]))
-        .await;
+    let ack = yard.tell(&snapshot(1, &[listener(listen, &[a]), second])).await;
     let expected = Problem {
         owner: "/mother/dev/web".to_owned(),
         text: format!("{listen} is published by `/father/dev/web` already"),
@@ -185,10 +179,7 @@ async fn an_empty_snapshot_ends_it_and_leaves_nothing() {
     let mut yard = Yard::new().await;
     let (listen, a) = (free_address(), backend(b'a').await);
     yard.publish(1, &[listener(listen, &[a])]).await;
-    let empty = Snapshot {
-        version: 2,
-        ..Snapshot::default()
-    };
+    let empty = Snapshot { version: 2, ..Snapshot::default() };
     assert_eq!(yard.tell(&empty).await.version, 2);
     assert_eq!(yard.ended().await, Ended::Empty);
     TcpStream::connect(listen).await.unwrap_err();
@@ -202,9 +193,7 @@ async fn there_is_one_front_and_its_files_are_private() {
     let (listen, a) = (free_address(), backend(b'a').await);
     yard.publish(1, &[listener(listen, &[a])]).await;
     let stop = tokio_util::sync::CancellationToken::new();
-    let second = brickyard_front::process::serve(yard.root(), stop)
-        .await
-        .unwrap();
+    let second = brickyard_front::process::serve(yard.root(), stop).await.unwrap();
     assert_eq!(second, Ended::NotNeeded);
     greeted(listen).await;
     for entry in std::fs::read_dir(yard.root()).unwrap() {

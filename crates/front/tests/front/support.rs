@@ -53,11 +53,7 @@ impl Yard {
     /// How the front ended by itself.
     pub(crate) async fn ended(&mut self) -> Ended {
         let front = self.front.take().unwrap();
-        tokio::time::timeout(DEADLINE, front)
-            .await
-            .unwrap()
-            .unwrap()
-            .unwrap()
+        tokio::time::timeout(DEADLINE, front).await.unwrap().unwrap().unwrap()
     }
 
     pub(crate) async fn stop(&mut self) -> Ended {
@@ -72,50 +68,30 @@ impl Yard {
     /// Tells a snapshot with these ports alone, and expects no problem.
     pub(crate) async fn publish(&self, version: u64, listeners: &[Listener]) {
         let ack = self.tell(&snapshot(version, listeners)).await;
-        assert_eq!(
-            ack,
-            Ack {
-                version,
-                problems: Vec::new()
-            }
-        );
+        assert_eq!(ack, Ack { version, problems: Vec::new() });
     }
 }
 
 pub(crate) fn snapshot(version: u64, listeners: &[Listener]) -> Snapshot {
-    Snapshot {
-        version,
-        listeners: listeners.to_vec(),
-        zones: Vec::new(),
-    }
+    Snapshot { version, listeners: listeners.to_vec(), zones: Vec::new() }
 }
 
 pub(crate) fn listener(listen: SocketAddr, backends: &[SocketAddr]) -> Listener {
-    Listener {
-        listen,
-        owner: "/father/dev/web".to_owned(),
-        backends: backends.to_vec(),
-    }
+    Listener { listen, owner: "/father/dev/web".to_owned(), backends: backends.to_vec() }
 }
 
 /// Waits for a state.
 pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
     let deadline = tokio::time::Instant::now() + DEADLINE;
     while !holds().await {
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "waited too long: {what}"
-        );
+        assert!(tokio::time::Instant::now() < deadline, "waited too long: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
 /// An address that nothing listens on.
 pub(crate) fn free_address() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 /// A backend that greets with its name, one byte, and then sends back what it gets until the
@@ -143,10 +119,7 @@ pub(crate) async fn backend_at(listen: SocketAddr, name: u8) -> SocketAddr {
 /// A connection through the front, and the name of the backend behind it.
 pub(crate) async fn greeted(listen: SocketAddr) -> (TcpStream, u8) {
     let mut stream = TcpStream::connect(listen).await.unwrap();
-    let name = tokio::time::timeout(DEADLINE, stream.read_u8())
-        .await
-        .unwrap()
-        .unwrap();
+    let name = tokio::time::timeout(DEADLINE, stream.read_u8()).await.unwrap().unwrap();
     (stream, name)
 }
 
@@ -154,9 +127,6 @@ pub(crate) async fn greeted(listen: SocketAddr) -> (TcpStream, u8) {
 pub(crate) async fn assert_alive(stream: &mut TcpStream) {
     stream.write_all(b"ping").await.unwrap();
     let mut answer = [0; 4];
-    tokio::time::timeout(DEADLINE, stream.read_exact(&mut answer))
-        .await
-        .unwrap()
-        .unwrap();
+    tokio::time::timeout(DEADLINE, stream.read_exact(&mut answer)).await.unwrap().unwrap();
     assert_eq!(&answer, b"ping");
 }

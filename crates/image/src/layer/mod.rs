@@ -35,11 +35,8 @@ pub struct Limits {
 }
 
 /// Far above any real image, far below what fills a machine's memory or table of inodes.
-pub const LIMITS: Limits = Limits {
-    entry_count_max: 4_000_000,
-    size_bytes_max: 128 << 30,
-    path_length_max: 4096,
-};
+pub const LIMITS: Limits =
+    Limits { entry_count_max: 4_000_000, size_bytes_max: 128 << 30, path_length_max: 4096 };
 
 /// What was unpacked.
 #[derive(Debug, Clone, Copy, Default)]
@@ -61,9 +58,7 @@ pub(crate) fn unpack(
         limits: *limits,
     };
     let mut archive = Archive::new(reader);
-    let broken = |err: std::io::Error| Error::Archive {
-        reason: err.to_string(),
-    };
+    let broken = |err: std::io::Error| Error::Archive { reason: err.to_string() };
     for (index, entry) in archive.entries().map_err(broken)?.enumerate() {
         let mut entry = entry.map_err(broken)?;
         if index as u64 >= limits.entry_count_max {
@@ -71,15 +66,10 @@ pub(crate) fn unpack(
             return Err(Error::Archive { reason });
         }
         let shown = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        unpacker
-            .entry(&mut entry)
-            .map_err(|problem| match problem {
-                Problem::Here(reason) => Error::Entry {
-                    entry: shown,
-                    reason,
-                },
-                Problem::Archive(reason) => Error::Archive { reason },
-            })?;
+        unpacker.entry(&mut entry).map_err(|problem| match problem {
+            Problem::Here(reason) => Error::Entry { entry: shown, reason },
+            Problem::Archive(reason) => Error::Archive { reason },
+        })?;
     }
     unpacker.finish().map_err(|err| Error::Archive {
         reason: format!("a directory's time cannot be set: {err}"),
@@ -126,10 +116,8 @@ impl Unpacker {
         let raw = entry.path_bytes().into_owned();
         let path = inner_path(&raw, self.limits.path_length_max)?;
         let attributes = attributes(entry)?;
-        self.unpacked.newest_s = self
-            .unpacked
-            .newest_s
-            .max(u64::try_from(attributes.mtime_s).unwrap_or(0));
+        self.unpacked.newest_s =
+            self.unpacked.newest_s.max(u64::try_from(attributes.mtime_s).unwrap_or(0));
         if path.is_empty() {
             self.directories.insert(path, attributes.mtime_s);
             return Ok(self.tree.set_root(&attributes)?);
@@ -189,10 +177,7 @@ impl Unpacker {
         let header = entry.header();
         let (major, minor) = match kind {
             FileType::Fifo => (0, 0),
-            _ => (
-                header.device_major()?.unwrap_or(0),
-                header.device_minor()?.unwrap_or(0),
-            ),
+            _ => (header.device_major()?.unwrap_or(0), header.device_minor()?.unwrap_or(0)),
         };
         let device = rustix::fs::makedev(major, minor);
         Ok(self.tree.node(path, kind, device, attributes)?)

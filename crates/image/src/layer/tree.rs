@@ -42,11 +42,7 @@ impl Tree {
     }
 
     fn open_directory(&self, path: &[u8]) -> rustix::io::Result<OwnedFd> {
-        let path = if path.is_empty() {
-            b".".as_slice()
-        } else {
-            path
-        };
+        let path = if path.is_empty() { b".".as_slice() } else { path };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         // Links inside of the archive's own tree are followed as a chroot would follow them.
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
@@ -82,11 +78,7 @@ impl Tree {
         act: impl FnOnce(&OwnedFd, &[u8]) -> io::Result<T>,
     ) -> io::Result<T> {
         let (parent, name) = split(path);
-        if self
-            .parent
-            .as_ref()
-            .is_none_or(|(known, _)| known != parent)
-        {
+        if self.parent.as_ref().is_none_or(|(known, _)| known != parent) {
             self.parent = Some((parent.to_vec(), self.make_directory(parent)?));
         }
         match &self.parent {
@@ -122,11 +114,7 @@ impl Tree {
         if found != Found::Directory {
             self.clear(path)?;
             self.inside(path, |parent, name| {
-                Ok(rustix::fs::mkdirat(
-                    parent,
-                    name,
-                    Mode::from_raw_mode(0o700),
-                )?)
+                Ok(rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o700))?)
             })?;
         }
         self.inside(path, |parent, name| {
@@ -185,13 +173,7 @@ impl Tree {
         self.clear(path)?;
         self.inside(path, |parent, new| {
             // Without AT_SYMLINK_FOLLOW a link to a symbolic link is to the link itself.
-            Ok(rustix::fs::linkat(
-                &directory,
-                &*name,
-                parent,
-                new,
-                AtFlags::empty(),
-            )?)
+            Ok(rustix::fs::linkat(&directory, &*name, parent, new, AtFlags::empty())?)
         })
     }
 
@@ -277,14 +259,8 @@ fn remove_directory(parent: &OwnedFd, name: &[u8]) -> io::Result<()> {
 
 fn times(mtime_s: i64) -> Timestamps {
     Timestamps {
-        last_access: Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_OMIT,
-        },
-        last_modification: Timespec {
-            tv_sec: mtime_s,
-            tv_nsec: 0,
-        },
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_modification: Timespec { tv_sec: mtime_s, tv_nsec: 0 },
     }
 }
 
@@ -293,10 +269,7 @@ fn set_time(file: impl AsFd, mtime_s: i64) -> io::Result<()> {
 }
 
 fn owner(attributes: &Attributes) -> (Option<Uid>, Option<Gid>) {
-    (
-        Some(Uid::from_raw(attributes.uid)),
-        Some(Gid::from_raw(attributes.gid)),
-    )
+    (Some(Uid::from_raw(attributes.uid)), Some(Gid::from_raw(attributes.gid)))
 }
 
 /// Owner first, as changing it clears set-uid bits and capabilities.
@@ -305,12 +278,7 @@ fn set_open(file: impl AsFd, attributes: &Attributes) -> io::Result<()> {
     rustix::fs::fchown(&file, uid, gid)?;
     rustix::fs::fchmod(&file, Mode::from_raw_mode(attributes.mode))?;
     for (name, value) in &attributes.xattrs {
-        tolerate(rustix::fs::fsetxattr(
-            &file,
-            name.as_str(),
-            value,
-            XattrFlags::empty(),
-        ))?;
+        tolerate(rustix::fs::fsetxattr(&file, name.as_str(), value, XattrFlags::empty()))?;
     }
     Ok(())
 }
@@ -331,12 +299,7 @@ fn set_named(
     }
     let path = through(parent, name);
     for (key, value) in &attributes.xattrs {
-        tolerate(rustix::fs::lsetxattr(
-            &path,
-            key.as_str(),
-            value,
-            XattrFlags::empty(),
-        ))?;
+        tolerate(rustix::fs::lsetxattr(&path, key.as_str(), value, XattrFlags::empty()))?;
     }
     let times = times(attributes.mtime_s);
     rustix::fs::utimensat(parent, name, &times, AtFlags::SYMLINK_NOFOLLOW)?;
@@ -355,21 +318,11 @@ fn tolerate(result: rustix::io::Result<()>) -> io::Result<()> {
 
 fn set_opaque(directory: impl AsFd) -> io::Result<()> {
     let name = "trusted.overlay.opaque";
-    Ok(rustix::fs::fsetxattr(
-        directory,
-        name,
-        b"y",
-        XattrFlags::empty(),
-    )?)
+    Ok(rustix::fs::fsetxattr(directory, name, b"y", XattrFlags::empty())?)
 }
 
 /// Opens the directory that a layer is unpacked into.
 pub(crate) fn open_root(path: &camino::Utf8Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat(
-        CWD,
-        path.as_std_path(),
-        flags,
-        Mode::empty(),
-    )?)
+    Ok(rustix::fs::openat(CWD, path.as_std_path(), flags, Mode::empty())?)
 }

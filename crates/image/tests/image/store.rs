@@ -19,10 +19,7 @@ fn importing_again_changes_nothing() {
     assert_eq!(first, second);
     assert_eq!(yard.content(), content);
     assert_eq!(first.name, "test:latest");
-    assert_eq!(
-        first.created_ms, 1_700_000_000_000,
-        "the newest file's time"
-    );
+    assert_eq!(first.created_ms, 1_700_000_000_000, "the newest file's time");
     assert_eq!(first.size_bytes, hello().len() as u64);
     // Another process sees the same.
     let again = Store::open(yard.root()).unwrap();
@@ -32,23 +29,10 @@ fn importing_again_changes_nothing() {
 #[test]
 fn images_are_found_by_name_and_by_digest() {
     let yard = Yard::new();
-    let image = yard
-        .store
-        .import_rootfs("redis", &hello()[..], &|_| {})
-        .unwrap();
+    let image = yard.store.import_rootfs("redis", &hello()[..], &|_| {}).unwrap();
     let hex = image.digest.hex();
-    for name in [
-        "redis",
-        "redis:latest",
-        "docker.io/library/redis",
-        &hex[..8],
-        &hex,
-    ] {
-        assert_eq!(
-            yard.store.get(name).unwrap().unwrap().digest,
-            image.digest,
-            "{name}"
-        );
+    for name in ["redis", "redis:latest", "docker.io/library/redis", &hex[..8], &hex] {
+        assert_eq!(yard.store.get(name).unwrap().unwrap().digest, image.digest, "{name}");
     }
     let digest = image.digest.to_string();
     assert_eq!(yard.store.require(&digest).unwrap().name, "redis:latest");
@@ -69,18 +53,10 @@ fn images_are_found_by_name_and_by_digest() {
 fn removal_takes_what_nothing_needs() {
     let yard = Yard::new();
     let none = BTreeSet::new();
-    let one = yard
-        .store
-        .import_rootfs("one", &hello()[..], &|_| {})
-        .unwrap();
+    let one = yard.store.import_rootfs("one", &hello()[..], &|_| {}).unwrap();
     let other = Tar::new().file("other", "").bytes();
-    let two = yard
-        .store
-        .import_rootfs("two", &other[..], &|_| {})
-        .unwrap();
-    yard.store
-        .import_rootfs("alias", &hello()[..], &|_| {})
-        .unwrap();
+    let two = yard.store.import_rootfs("two", &other[..], &|_| {}).unwrap();
+    yard.store.import_rootfs("alias", &hello()[..], &|_| {}).unwrap();
     assert!(yard.store.remove("one", &none).unwrap());
     assert!(!yard.store.remove("one", &none).unwrap());
     assert!(one.layers[0].is_dir(), "`alias` still has the layer");
@@ -123,9 +99,7 @@ fn images_are_put_together_from_layers() {
     let config = || {
         ImageConfig::new(ContainerConfig {
             cmd: Some(vec!["run".into()]),
-            labels: [("b", "2"), ("a", "1")]
-                .map(|(k, v)| (k.into(), v.into()))
-                .into(),
+            labels: [("b", "2"), ("a", "1")].map(|(k, v)| (k.into(), v.into())).into(),
             ..ContainerConfig::default()
         })
     };

@@ -56,11 +56,7 @@ pub(super) fn top_level(d: &mut Decoder<'_>, node: &Node) -> TopLevel {
 /// Flattens nested maps: `{a: {b: c}}` is `/a/b`.
 fn config(d: &mut Decoder<'_>, node: &Node, prefix: &str, out: &mut BTreeMap<String, String>) {
     for entry in d.entries(node, "`config`") {
-        let parts: Vec<&str> = entry
-            .key
-            .split('/')
-            .filter(|part| !part.is_empty())
-            .collect();
+        let parts: Vec<&str> = entry.key.split('/').filter(|part| !part.is_empty()).collect();
         if parts.is_empty() || parts.iter().any(|part| matches!(*part, "." | "..")) {
             let message = format!("`{}` is not a configuration key", entry.key);
             d.error(codes::BAD_NAME, message, &entry.key_place);
@@ -117,10 +113,7 @@ fn parse_host_port(text: &str) -> Option<HostPort> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '%');
     let valid = !host.is_empty() && host.chars().all(good);
     let port = port.parse().ok().filter(|port: &u16| *port != 0)?;
-    valid.then(|| HostPort {
-        host: host.to_owned(),
-        port,
-    })
+    valid.then(|| HostPort { host: host.to_owned(), port })
 }
 
 pub(super) fn service(d: &mut Decoder<'_>, reading: &mut Reading<'_>, node: &Node) {
@@ -149,14 +142,12 @@ pub(super) fn service(d: &mut Decoder<'_>, reading: &mut Reading<'_>, node: &Nod
 fn provides(d: &mut Decoder<'_>, reading: &mut Reading<'_>, node: &Node) {
     for entry in d.entries(node, "`provides`") {
         let name = d.name::<EndpointName>(&entry.key, &entry.key_place);
-        let endpoint = match &entry.value.kind {
-            Kind::Mapping(_) => long_endpoint(d, entry),
-            Kind::Scalar { .. } | Kind::Sequence(_) => port(d, &entry.value).map(|port| Endpoint {
-                port,
-                protocol: "tcp".to_owned(),
-                health: None,
-            }),
-        };
+        let endpoint =
+            match &entry.value.kind {
+                Kind::Mapping(_) => long_endpoint(d, entry),
+                Kind::Scalar { .. } | Kind::Sequence(_) => port(d, &entry.value)
+                    .map(|port| Endpoint { port, protocol: "tcp".to_owned(), health: None }),
+            };
         if let (Some(name), Some(endpoint)) = (name, endpoint) {
             reading.service.provides.insert(name, endpoint);
         }
@@ -191,11 +182,7 @@ fn long_endpoint(d: &mut Decoder<'_>, entry: &Entry) -> Option<Endpoint> {
     let number = number?;
     let check = check.filter(|check| !check.is_null());
     let health = check.and_then(|check| health::endpoint_health(d, check, number, &protocol));
-    Some(Endpoint {
-        port: number,
-        protocol,
-        health,
-    })
+    Some(Endpoint { port: number, protocol, health })
 }
 
 /// `[db, db/redis]`, `{db: db/redis}`, `{db: }` or `{db: {to: db/redis, on_change: reload}}`.
@@ -252,11 +239,7 @@ fn add_need(
     }
     let spot = Spot::Need(reading.name.clone(), alias.clone());
     d.places.insert(spot, place.clone());
-    needs.push(Need {
-        alias,
-        to,
-        on_change,
-    });
+    needs.push(Need { alias, to, on_change });
 }
 
 fn target(d: &mut Decoder<'_>, text: &str, place: &Place) -> Option<LineTarget> {
@@ -365,16 +348,7 @@ fn template(d: &mut Decoder<'_>, reading: &mut Reading<'_>, node: &Node) {
         }
     }
     if let (Some(src), Some(text), Some(dest)) = (src, text, dest) {
-        reading.service.templates.push(Template {
-            src,
-            text,
-            dest,
-            mode,
-            uid,
-            gid,
-            check,
-            reload,
-        });
+        reading.service.templates.push(Template { src, text, dest, mode, uid, gid, check, reload });
     }
 }
 
@@ -405,11 +379,7 @@ fn argv(d: &mut Decoder<'_>, node: &Node, what: &str) -> Option<Vec<String>> {
 fn reload(d: &mut Decoder<'_>, node: &Node) -> Option<Reload> {
     if let Kind::Scalar { .. } = node.kind {
         let restarts = d.word(node, "`reload`", &[("none", false), ("restart", true)])?;
-        return Some(if restarts {
-            Reload::Restart
-        } else {
-            Reload::None
-        });
+        return Some(if restarts { Reload::Restart } else { Reload::None });
     }
     let entries = d.entries(node, "`reload`");
     if entries.len() != 1 {
@@ -419,9 +389,7 @@ fn reload(d: &mut Decoder<'_>, node: &Node) -> Option<Reload> {
     }
     let entry = &entries[0];
     match entry.key.as_str() {
-        "signal" => d
-            .text(&entry.value, "`signal`")
-            .map(|text| Reload::Signal(signal(&text))),
+        "signal" => d.text(&entry.value, "`signal`").map(|text| Reload::Signal(signal(&text))),
         "exec" => argv(d, &entry.value, "`exec`").map(Reload::Exec),
         _ => {
             d.unknown_brickyard_key(entry, &["signal", "exec"], "`reload`");

@@ -33,11 +33,7 @@ impl Layers {
 pub(super) fn environment(d: &mut Decoder<'_>, reading: &mut Reading<'_>, node: &Node) {
     for (key, value) in d.pairs(node, "`environment`") {
         if key.is_empty() || key.contains(['=', '\0']) {
-            d.error(
-                codes::BAD_NAME,
-                format!("`{key}` is not a variable's name"),
-                &node.place,
-            );
+            d.error(codes::BAD_NAME, format!("`{key}` is not a variable's name"), &node.place);
             continue;
         }
         let value = value.or_else(|| d.environment.get(&key).cloned());
@@ -83,10 +79,7 @@ fn one_file(
     required: bool,
 ) {
     let path = d.path(shown);
-    let missing = d
-        .files
-        .read(&path)
-        .is_err_and(|err| err.kind() == std::io::ErrorKind::NotFound);
+    let missing = d.files.read(&path).is_err_and(|err| err.kind() == std::io::ErrorKind::NotFound);
     if missing && !required {
         return;
     }

@@ -71,11 +71,7 @@ fn test(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<String>> {
         return d.text(node, "`test`").map(shell);
     }
     let mut words = d.texts(node, "`test`");
-    let first = if words.is_empty() {
-        String::new()
-    } else {
-        words.remove(0)
-    };
+    let first = if words.is_empty() { String::new() } else { words.remove(0) };
     let argv = match (first.as_str(), words.len()) {
         ("NONE", 0) => Some(Vec::new()),
         ("CMD", 1..) => Some(words),

@@ -105,11 +105,7 @@ impl Decoder<'_> {
     }
 
     pub(crate) fn unsupported(&mut self, what: &str, place: &Place) {
-        self.error(
-            codes::UNSUPPORTED,
-            format!("{what} is not supported yet"),
-            place,
-        );
+        self.error(codes::UNSUPPORTED, format!("{what} is not supported yet"), place);
     }
 
     /// Reports a key that nothing reads: `spec` has the specification's keys of this level,
@@ -132,8 +128,7 @@ impl Decoder<'_> {
             found = found.hint(format!("did you mean `{name}`?"));
         }
         let place = &entry.key_place;
-        self.diagnostics
-            .push(found.at(&place.source, place.span.clone(), format!("in {within}")));
+        self.diagnostics.push(found.at(&place.source, place.span.clone(), format!("in {within}")));
     }
 
     fn wrong_type(&mut self, what: &str, wanted: &str, node: &Node) {
@@ -202,9 +197,7 @@ impl Decoder<'_> {
         T: FromStr,
         T::Err: std::fmt::Display,
     {
-        text.parse()
-            .map_err(|err: T::Err| self.error(codes::BAD_NAME, err.to_string(), place))
-            .ok()
+        text.parse().map_err(|err: T::Err| self.error(codes::BAD_NAME, err.to_string(), place)).ok()
     }
 
     /// One of a few words.
@@ -219,10 +212,7 @@ impl Decoder<'_> {
             return Some(*value);
         }
         let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        let message = format!(
-            "`{text}` is no value for {what}: it is one of {}",
-            known.join(", ")
-        );
+        let message = format!("`{text}` is no value for {what}: it is one of {}", known.join(", "));
         let mut found = Diagnostic::error(codes::BAD_VALUE, message);
         if let Some(name) = nearest(&text, known) {
             found = found.hint(format!("did you mean `{name}`?"));
@@ -258,10 +248,7 @@ impl Decoder<'_> {
     /// A list of texts.
     pub(crate) fn texts(&mut self, node: &Node, what: &str) -> Vec<String> {
         let item = format!("an item of {what}");
-        self.items(node, what)
-            .iter()
-            .filter_map(|node| self.text(node, &item))
-            .collect()
+        self.items(node, what).iter().filter_map(|node| self.text(node, &item)).collect()
     }
 
     /// One text or a list of them.

@@ -55,19 +55,12 @@ fn short(d: &mut Decoder<'_>, node: &Node) -> Option<Mount> {
     let target = d.inner_path(&target, "a volume's target", &node.place);
     let kind = if source.starts_with(['.', '/', '~']) {
         let source = d.path(&source);
-        MountKind::Bind {
-            source,
-            create: true,
-        }
+        MountKind::Bind { source, create: true }
     } else {
         let name = d.name::<VolumeName>(&source, &node.place)?;
         MountKind::Volume { name }
     };
-    Some(Mount {
-        target,
-        kind,
-        read_only,
-    })
+    Some(Mount { target, kind, read_only })
 }
 
 #[derive(Clone, Copy)]
@@ -85,16 +78,9 @@ struct Options {
 }
 
 fn long(d: &mut Decoder<'_>, node: &Node) -> Option<Mount> {
-    let types = [
-        ("volume", Type::Volume),
-        ("bind", Type::Bind),
-        ("tmpfs", Type::Tmpfs),
-    ];
+    let types = [("volume", Type::Volume), ("bind", Type::Bind), ("tmpfs", Type::Tmpfs)];
     let (mut kind, mut source, mut target, mut read_only) = (None, None, None, false);
-    let mut options = Options {
-        create: true,
-        ..Options::default()
-    };
+    let mut options = Options { create: true, ..Options::default() };
     for entry in d.entries(node, "an item of `volumes`") {
         let value = &entry.value;
         match entry.key.as_str() {
@@ -111,35 +97,21 @@ fn long(d: &mut Decoder<'_>, node: &Node) -> Option<Mount> {
     }
     for (key, missing) in [("type", kind.is_none()), ("target", target.is_none())] {
         if missing && node.get(key).is_none() {
-            d.error(
-                codes::MISSING_KEY,
-                format!("`{key}` is missing"),
-                &node.place,
-            );
+            d.error(codes::MISSING_KEY, format!("`{key}` is missing"), &node.place);
         }
     }
     let kind = match (kind?, source) {
-        (Type::Tmpfs, _) => MountKind::Tmpfs {
-            size_bytes: options.size_bytes,
-            mode: options.mode,
-        },
+        (Type::Tmpfs, _) => MountKind::Tmpfs { size_bytes: options.size_bytes, mode: options.mode },
         (Type::Bind | Type::Volume, None) => {
             d.error(codes::MISSING_KEY, "`source` is missing", &node.place);
             return None;
         }
-        (Type::Bind, Some(source)) => MountKind::Bind {
-            source: d.path(&source),
-            create: options.create,
-        },
-        (Type::Volume, Some(source)) => MountKind::Volume {
-            name: d.name(&source, &node.place)?,
-        },
+        (Type::Bind, Some(source)) => {
+            MountKind::Bind { source: d.path(&source), create: options.create }
+        }
+        (Type::Volume, Some(source)) => MountKind::Volume { name: d.name(&source, &node.place)? },
     };
-    Some(Mount {
-        target: target?,
-        kind,
-        read_only,
-    })
+    Some(Mount { target: target?, kind, read_only })
 }
 
 fn mount_options(d: &mut Decoder<'_>, options: &mut Options, kind: &str, node: &Node) {
@@ -192,11 +164,7 @@ pub(super) fn tmpfs(d: &mut Decoder<'_>, reading: &mut Reading<'_>, node: &Node)
             }
         }
         let kind = MountKind::Tmpfs { size_bytes, mode };
-        let mount = Mount {
-            target,
-            kind,
-            read_only,
-        };
+        let mount = Mount { target, kind, read_only };
         add(d, reading, mount, item);
     }
 }
@@ -204,9 +172,7 @@ pub(super) fn tmpfs(d: &mut Decoder<'_>, reading: &mut Reading<'_>, node: &Node)
 /// Permission bits in octal, as `0644`, `644` or `0o644`.
 pub(super) fn parse_mode(text: &str) -> Option<u32> {
     let digits = text.strip_prefix("0o").unwrap_or(text);
-    u32::from_str_radix(digits, 8)
-        .ok()
-        .filter(|mode| *mode <= 0o7777)
+    u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o7777)
 }
 
 impl Decoder<'_> {

@@ -74,12 +74,7 @@ fn parse_short(text: &str) -> Result<Vec<PublishedPort>, &'static str> {
     };
     let ports = target.zip(published);
     Ok(ports
-        .map(|(target, published)| PublishedPort {
-            host_ip,
-            published,
-            target,
-            transport,
-        })
+        .map(|(target, published)| PublishedPort { host_ip, published, target, transport })
         .collect())
 }
 
@@ -95,10 +90,7 @@ fn host_side(host: &str) -> Result<HostSide, &'static str> {
     };
     let ip = match ip.map(|ip| ip.trim_start_matches('[').trim_end_matches(']')) {
         None => None,
-        Some(ip) => Some(
-            ip.parse()
-                .map_err(|_| "the host's address is no IP address")?,
-        ),
+        Some(ip) => Some(ip.parse().map_err(|_| "the host's address is no IP address")?),
     };
     let port = match port {
         "" | "0" => None,
@@ -115,12 +107,8 @@ fn port_range(text: &str) -> Option<RangeInclusive<u16>> {
 }
 
 fn long_port(d: &mut Decoder<'_>, node: &Node) -> Option<PublishedPort> {
-    let mut port = PublishedPort {
-        host_ip: None,
-        published: None,
-        target: 0,
-        transport: Transport::Tcp,
-    };
+    let mut port =
+        PublishedPort { host_ip: None, published: None, target: 0, transport: Transport::Tcp };
     for entry in d.entries(node, "an item of `ports`") {
         let value = &entry.value;
         match entry.key.as_str() {
@@ -186,11 +174,7 @@ pub(super) fn links(d: &mut Decoder<'_>, reading: &mut Reading<'_>, node: &Node)
 
 /// Adds the dependencies that links imply, where `depends_on` says nothing.
 pub(crate) fn link_dependency() -> Dependency {
-    Dependency {
-        condition: Condition::ServiceStarted,
-        restart: false,
-        required: true,
-    }
+    Dependency { condition: Condition::ServiceStarted, restart: false, required: true }
 }
 
 #[cfg(test)]

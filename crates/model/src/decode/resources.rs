@@ -22,17 +22,9 @@ impl Scale {
         if let Some(replicas) = agreed(d, &self.replicas, "`scale` and `deploy.replicas`") {
             service.replicas = u32::try_from(replicas).unwrap_or(u32::MAX);
         }
-        let memory = agreed(
-            d,
-            &self.memory,
-            "`mem_limit` and `deploy.resources.limits.memory`",
-        );
+        let memory = agreed(d, &self.memory, "`mem_limit` and `deploy.resources.limits.memory`");
         let cpus = agreed(d, &self.cpus, "`cpus` and `deploy.resources.limits.cpus`");
-        let pids = agreed(
-            d,
-            &self.pids,
-            "`pids_limit` and `deploy.resources.limits.pids`",
-        );
+        let pids = agreed(d, &self.pids, "`pids_limit` and `deploy.resources.limits.pids`");
         // Zero means "no limit", as in Compose.
         service.memory_bytes = memory.filter(|bytes| *bytes > 0);
         service.cpu_millis = cpus.filter(|millis| *millis > 0);
@@ -118,10 +110,7 @@ fn limits(d: &mut Decoder<'_>, scale: &mut Scale, node: &Node) {
 }
 
 fn update_config(d: &mut Decoder<'_>, update: &mut UpdateConfig, node: &Node) {
-    let orders = [
-        ("stop-first", UpdateOrder::StopFirst),
-        ("start-first", UpdateOrder::StartFirst),
-    ];
+    let orders = [("stop-first", UpdateOrder::StopFirst), ("start-first", UpdateOrder::StartFirst)];
     let actions = [
         ("pause", FailureAction::Pause),
         ("continue", FailureAction::Continue),

@@ -117,9 +117,7 @@ fn plain_key(d: &mut Decoder<'_>, reading: &mut Reading<'_>, entry: &Entry) -> b
         "cap_drop" => service.cap_drop = capabilities(d, node, &what),
         "labels" => {
             let pairs = d.pairs(node, &what).into_iter();
-            service.labels = pairs
-                .map(|(key, value)| (key, value.unwrap_or_default()))
-                .collect();
+            service.labels = pairs.map(|(key, value)| (key, value.unwrap_or_default())).collect();
         }
         _ => return false,
     }
@@ -185,12 +183,7 @@ fn build(d: &mut Decoder<'_>, node: &Node) -> Option<Build> {
             Some((key, value))
         })
         .collect();
-    Some(Build {
-        dockerfile: super::clean(&context.join(dockerfile)),
-        context,
-        target,
-        args,
-    })
+    Some(Build { dockerfile: super::clean(&context.join(dockerfile)), context, target, args })
 }
 
 fn command(d: &mut Decoder<'_>, node: &Node, what: &str) -> Option<Vec<String>> {
@@ -200,10 +193,7 @@ fn command(d: &mut Decoder<'_>, node: &Node, what: &str) -> Option<Vec<String>> 
     let text = d.text(node, what)?;
     let words = shell_words::split(&text);
     match &words {
-        None => d.bad_value(
-            format!("{what} has a quote that is never closed"),
-            &node.place,
-        ),
+        None => d.bad_value(format!("{what} has a quote that is never closed"), &node.place),
         Some(words) if shell_words::wants_a_shell(words) => {
             let message = format!("no shell reads {what}: its operators are passed on as words");
             let found = Diagnostic::warning(codes::NO_EFFECT, message)
@@ -219,9 +209,7 @@ fn restart(d: &mut Decoder<'_>, node: &Node) -> Option<RestartPolicy> {
     let text = d.text(node, "`restart`")?;
     let retries = text.strip_prefix("on-failure:").map(str::parse::<u32>);
     if let Some(Ok(retries)) = retries {
-        return Some(RestartPolicy::OnFailure {
-            retries_max: Some(retries),
-        });
+        return Some(RestartPolicy::OnFailure { retries_max: Some(retries) });
     }
     let words = [
         ("no", RestartPolicy::No),
@@ -290,18 +278,12 @@ fn depends_on(d: &mut Decoder<'_>, reading: &mut Reading<'_>, node: &Node) {
 }
 
 fn dependency(d: &mut Decoder<'_>, entry: &Entry) -> Dependency {
-    let mut dependency = Dependency {
-        condition: Condition::ServiceStarted,
-        restart: false,
-        required: true,
-    };
+    let mut dependency =
+        Dependency { condition: Condition::ServiceStarted, restart: false, required: true };
     let conditions = [
         ("service_started", Condition::ServiceStarted),
         ("service_healthy", Condition::ServiceHealthy),
-        (
-            "service_completed_successfully",
-            Condition::ServiceCompletedSuccessfully,
-        ),
+        ("service_completed_successfully", Condition::ServiceCompletedSuccessfully),
     ];
     let within = format!("`depends_on` of `{}`", entry.key);
     for entry in d.entries(&entry.value, &within) {

@@ -39,19 +39,11 @@ pub(crate) fn system(d: &mut Decoder<'_>, root: &Node, name: SystemName) -> Draf
     if root.get("services").is_none() && matches!(root.kind, Kind::Mapping(_)) {
         let found = Diagnostic::error(codes::MISSING_KEY, "the file has no `services`");
         let start = root.place.span.start;
-        let place = crate::tree::Place {
-            source: root.place.source.clone(),
-            span: start..start,
-        };
+        let place = crate::tree::Place { source: root.place.source.clone(), span: start..start };
         d.report(found, &place);
     }
-    let system = System {
-        name,
-        services,
-        volumes,
-        config: extension.config,
-        external: extension.external,
-    };
+    let system =
+        System { name, services, volumes, config: extension.config, external: extension.external };
     Draft { system, wishes }
 }
 

@@ -68,19 +68,10 @@ fn every_supported_key_is_read() {
     assert_eq!(build.dockerfile, "/project/web/Dockerfile.web");
     assert_eq!(build.args["HOME"], "/root");
     assert_eq!(web.command.unwrap(), ["httpd", "-f", "a b"]);
-    let environment: Vec<String> = web
-        .environment
-        .iter()
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
+    let environment: Vec<String> =
+        web.environment.iter().map(|(key, value)| format!("{key}={value}")).collect();
     // A null value of the environment that is not set outside either is no variable.
-    let expected = [
-        "FLAG=true",
-        "FROM_FILE=1",
-        "HOME=/root",
-        "PLAIN=1.50",
-        "QUOTED=x$y",
-    ];
+    let expected = ["FLAG=true", "FROM_FILE=1", "HOME=/root", "PLAIN=1.50", "QUOTED=x$y"];
     assert_eq!(environment, expected);
     let names: Vec<&str> = web.provides.keys().map(EndpointName::as_str).collect();
     assert_eq!(names, ["443", "9000", "http"]);
@@ -89,38 +80,21 @@ fn every_supported_key_is_read() {
         .iter()
         .map(|(alias, line)| format!("{alias} {} {:?} {}", line.to, line.on_change, line.derived))
         .collect();
-    let expected = [
-        "mail mail/smtp Auto false",
-        "main db/redis Reload false",
-        "store cache Auto true",
-    ];
+    let expected =
+        ["mail mail/smtp Auto false", "main db/redis Reload false", "store cache Auto true"];
     assert_eq!(lines, expected);
     assert_eq!(web.templates[0].reload, Reload::Signal("HUP".into()));
     assert_eq!((web.templates[0].mode, web.templates[0].uid), (0o600, 3));
     let text = &web.environment_templates["TEXT"];
     assert_eq!(text.text, r#"{{$x := getv "/text"}}{{$x}}"#);
     assert_eq!(text.place, "compose.yaml:36:27");
-    assert_eq!(
-        web.restart,
-        RestartPolicy::OnFailure {
-            retries_max: Some(3)
-        }
-    );
+    assert_eq!(web.restart, RestartPolicy::OnFailure { retries_max: Some(3) });
     assert_eq!(web.update.order, UpdateOrder::StartFirst);
     assert_eq!(web.update.max_failure_permille, 250);
-    assert_eq!(
-        (web.memory_bytes, web.cpu_millis),
-        (Some(64 << 20), Some(500))
-    );
-    assert_eq!(
-        (web.cap_add, web.cap_drop),
-        (vec!["NET_ADMIN".into()], vec!["ALL".into()])
-    );
-    let config: Vec<_> = system
-        .config
-        .iter()
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
+    assert_eq!((web.memory_bytes, web.cpu_millis), (Some(64 << 20), Some(500)));
+    assert_eq!((web.cap_add, web.cap_drop), (vec!["NET_ADMIN".into()], vec!["ALL".into()]));
+    let config: Vec<_> =
+        system.config.iter().map(|(key, value)| format!("{key}={value}")).collect();
     assert_eq!(config, ["/db/host=h", "/db/port=1", "/text=father"]);
     assert!(service(&system, "cache").healthcheck_disabled);
 }
@@ -144,17 +118,9 @@ fn the_config_output_loads_to_the_same_system() {
 fn defaults_are_those_of_compose() {
     let web = web("healthcheck: {test: [CMD, 'true']}");
     let probe = web.healthcheck.unwrap();
-    assert_eq!(
-        (probe.interval_ms, probe.timeout_ms, probe.retries),
-        (30_000, 30_000, 3)
-    );
+    assert_eq!((probe.interval_ms, probe.timeout_ms, probe.retries), (30_000, 30_000, 3));
     assert_eq!((probe.start_period_ms, probe.start_interval_ms), (0, 5_000));
-    assert_eq!(
-        probe.kind,
-        ProbeKind::Exec {
-            argv: vec!["true".into()]
-        }
-    );
+    assert_eq!(probe.kind, ProbeKind::Exec { argv: vec!["true".into()] });
     assert_eq!((web.stop_grace_ms, web.replicas), (10_000, 1));
     assert_eq!((web.update.parallelism, web.update.monitor_ms), (1, 5_000));
     assert_eq!(web.update.order, UpdateOrder::StopFirst);
@@ -188,14 +154,8 @@ fn mounts_have_their_forms() {
 fn short(mount: &Mount) -> String {
     let kind = match &mount.kind {
         MountKind::Volume { name } => format!("volume {name}"),
-        MountKind::Bind {
-            source,
-            create: true,
-        } => format!("bind {source}"),
-        MountKind::Bind {
-            source,
-            create: false,
-        } => format!("bind! {source}"),
+        MountKind::Bind { source, create: true } => format!("bind {source}"),
+        MountKind::Bind { source, create: false } => format!("bind! {source}"),
         MountKind::Tmpfs { .. } => "tmpfs".to_owned(),
     };
     let mode = if mount.read_only { " ro" } else { "" };
@@ -233,9 +193,6 @@ fn anchors_and_extension_keys_pass() {
 
 #[test]
 fn null_keys_are_no_keys() {
-    assert_eq!(
-        web_findings("command:\nports:\nenvironment:\ndeploy:\n"),
-        ""
-    );
+    assert_eq!(web_findings("command:\nports:\nenvironment:\ndeploy:\n"), "");
     assert_eq!(web("command: []").command, Some(vec![]));
 }

@@ -47,11 +47,7 @@ services:
     };
     assert_eq!(names("web"), ["80"]);
     assert_eq!(names("cache"), ["1", "2"]);
-    assert_eq!(
-        service(&system, "web").depends_on.len(),
-        3,
-        "links order the start too"
-    );
+    assert_eq!(service(&system, "web").depends_on.len(), 3, "links order the start too");
 }
 
 #[test]
@@ -66,16 +62,9 @@ services:
     x-brickyard: {provides: {http: 80}, needs: {main: db}}
   db: {image: i, x-brickyard: {provides: {redis: 6379}}}
 ";
-    assert_eq!(
-        lines(text, "web"),
-        ["main -> db/redis", "other -> db/redis derived"]
-    );
+    assert_eq!(lines(text, "web"), ["main -> db/redis", "other -> db/redis derived"]);
     let web = service(&system(text), "web");
-    assert_eq!(
-        web.provides.len(),
-        1,
-        "the published port is the endpoint `http`"
-    );
+    assert_eq!(web.provides.len(), 1, "the published port is the endpoint `http`");
 }
 
 #[test]
@@ -87,16 +76,6 @@ services:
   db: {image: i, x-brickyard: {provides: {redis: 6379}}}
 x-brickyard: {external: {mail: {smtp: 'mail.example.com:25'}}}
 ";
-    assert_eq!(
-        lines(text, "web"),
-        ["a -> db/redis", "db -> db/redis", "mail -> mail/smtp"]
-    );
-    assert_eq!(
-        lines(text, "app"),
-        [
-            "db -> db/redis",
-            "long -> db/redis ignore",
-            "m -> mail/smtp"
-        ]
-    );
+    assert_eq!(lines(text, "web"), ["a -> db/redis", "db -> db/redis", "mail -> mail/smtp"]);
+    assert_eq!(lines(text, "app"), ["db -> db/redis", "long -> db/redis ignore", "m -> mail/smtp"]);
 }

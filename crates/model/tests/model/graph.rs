@@ -53,10 +53,7 @@ services:
 fn long_chains_are_walked() {
     let mut text = String::from("services:\n  s0: {image: i}\n");
     for number in 1..3000 {
-        text.push_str(&format!(
-            "  s{number}: {{image: i, depends_on: [s{}]}}\n",
-            number - 1
-        ));
+        text.push_str(&format!("  s{number}: {{image: i, depends_on: [s{}]}}\n", number - 1));
     }
     assert_eq!(order(&text).len(), 3000);
 }

@@ -35,9 +35,7 @@ fn a_bad_name_is_shown() {
 
 #[test]
 fn compose_yaml_is_preferred() {
-    let files = MemoryFiles::default()
-        .with("/p/docker-compose.yml", "")
-        .with("/p/compose.yml", "");
+    let files = MemoryFiles::default().with("/p/docker-compose.yml", "").with("/p/compose.yml", "");
     assert_eq!(default_file(&files, "/p".into()).unwrap(), "/p/compose.yml");
     assert_eq!(default_file(&files, "/q".into()), None);
 }

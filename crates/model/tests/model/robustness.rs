@@ -31,10 +31,7 @@ x-brickyard: {config: {a: {b: c}}, external: {m: {s: 'h:1'}}}
 ";
 
 fn try_it(text: &str) {
-    let loaded = Yard::new(text)
-        .file("/project/t", "x")
-        .file("/project/.env", text)
-        .load();
+    let loaded = Yard::new(text).file("/project/t", "x").file("/project/.env", text).load();
     for found in &loaded.diagnostics {
         assert!(!found.render(false).is_empty());
         for label in &found.labels {
@@ -42,10 +39,7 @@ fn try_it(text: &str) {
             assert!(label.span.end <= label.source.text.len(), "{found:?}");
         }
     }
-    let has_errors = loaded
-        .diagnostics
-        .iter()
-        .any(brickyard_core::Diagnostic::is_error);
+    let has_errors = loaded.diagnostics.iter().any(brickyard_core::Diagnostic::is_error);
     assert_eq!(loaded.system.is_none(), has_errors);
 }
 

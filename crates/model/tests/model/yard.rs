@@ -62,13 +62,7 @@ pub(crate) fn system(compose: &str) -> System {
 
 /// The service `web` of a file that has these lines below it.
 pub(crate) fn web(lines: &str) -> Service {
-    service(
-        &system(&format!(
-            "services:\n  web:\n    image: i\n{}",
-            indented(lines)
-        )),
-        "web",
-    )
+    service(&system(&format!("services:\n  web:\n    image: i\n{}", indented(lines))), "web")
 }
 
 pub(crate) fn service(system: &System, name: &str) -> Service {
@@ -86,10 +80,7 @@ pub(crate) fn findings(compose: &str) -> String {
 
 /// What is found in a service `web` with these lines, a line each.
 pub(crate) fn web_findings(lines: &str) -> String {
-    findings(&format!(
-        "services:\n  web:\n    image: i\n{}",
-        indented(lines)
-    ))
+    findings(&format!("services:\n  web:\n    image: i\n{}", indented(lines)))
 }
 
 /// `LINE:COLUMN CODE message (hints)`, warnings marked.
@@ -107,17 +98,8 @@ pub(crate) fn shown(diagnostics: &[Diagnostic]) -> String {
             })
             .collect();
         let warning = if found.is_error() { "" } else { " warning" };
-        let hints: String = found
-            .hints
-            .iter()
-            .map(|hint| format!(" ({hint})"))
-            .collect();
-        format!(
-            "{} {}{warning} {}{hints}",
-            places.join(" "),
-            found.code.0,
-            found.message
-        )
+        let hints: String = found.hints.iter().map(|hint| format!(" ({hint})")).collect();
+        format!("{} {}{warning} {}{hints}", places.join(" "), found.code.0, found.message)
     };
     diagnostics.iter().map(line).collect::<Vec<_>>().join("\n")
 }

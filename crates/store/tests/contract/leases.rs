@@ -13,20 +13,13 @@ const TTL_SECONDS: u64 = 2;
 pub(crate) async fn keys_end_with_their_lease(store: Arc<dyn Store>) {
     let lease = store.lease_grant(TTL_SECONDS).await.unwrap();
     let begin = Instant::now();
-    let txn = Txn::new()
-        .put_leased("/a", "1", lease)
-        .put_leased("/b", "1", lease)
-        .put("/c", "1");
+    let txn = Txn::new().put_leased("/a", "1", lease).put_leased("/b", "1", lease).put("/c", "1");
     let made = commit(&*store, txn).await;
     assert_eq!(store.get("/a").await.unwrap().unwrap().lease, Some(lease));
 
     let mut watch = store.watch_from("/", made + 1).await.unwrap();
     let batch = next(&mut watch).await;
-    assert!(
-        begin.elapsed() > Duration::from_millis(1500),
-        "{:?}",
-        begin.elapsed()
-    );
+    assert!(begin.elapsed() > Duration::from_millis(1500), "{:?}", begin.elapsed());
     let mut gone = changes(&batch);
     gone.sort();
     assert_eq!(gone, ["-/a", "-/b"]);
@@ -54,9 +47,7 @@ pub(crate) async fn revoking_deletes_in_one_batch(store: Arc<dyn Store>) {
     for key in ["/a", "/b", "/c"] {
         made = commit(&*store, Txn::new().put_leased(key, "1", lease)).await;
     }
-    made = commit(&*store, Txn::new().put_leased("/d", "1", other))
-        .await
-        .max(made);
+    made = commit(&*store, Txn::new().put_leased("/d", "1", other)).await.max(made);
     let mut watch = store.watch_from("/", made + 1).await.unwrap();
     store.lease_revoke(lease).await.unwrap();
     let batch = next(&mut watch).await;
@@ -72,18 +63,9 @@ pub(crate) async fn revoking_deletes_in_one_batch(store: Arc<dyn Store>) {
 pub(crate) async fn a_key_put_again_leaves_its_lease(store: Arc<dyn Store>) {
     let lease = store.lease_grant(60).await.unwrap();
     let other = store.lease_grant(60).await.unwrap();
-    let _ = commit(
-        &*store,
-        Txn::new()
-            .put_leased("/a", "1", lease)
-            .put_leased("/b", "1", lease),
-    )
-    .await;
-    let _ = commit(
-        &*store,
-        Txn::new().put("/a", "2").put_leased("/b", "2", other),
-    )
-    .await;
+    let _ =
+        commit(&*store, Txn::new().put_leased("/a", "1", lease).put_leased("/b", "1", lease)).await;
+    let _ = commit(&*store, Txn::new().put("/a", "2").put_leased("/b", "2", other)).await;
     store.lease_revoke(lease).await.unwrap();
     assert_eq!(keys(&store.range("").await.unwrap()), ["/a", "/b"]);
     store.lease_revoke(other).await.unwrap();
@@ -97,9 +79,5 @@ pub(crate) async fn an_unknown_lease_is_named(store: Arc<dyn Store>) {
     assert_eq!(store.txn(txn).await.unwrap_err(), expected);
     assert_eq!(store.lease_keep_alive(lease).await.unwrap_err(), expected);
     assert_eq!(store.lease_revoke(lease).await.unwrap_err(), expected);
-    assert_eq!(
-        keys(&store.range("").await.unwrap()),
-        [""; 0],
-        "nothing of it was done"
-    );
+    assert_eq!(keys(&store.range("").await.unwrap()), [""; 0], "nothing of it was done");
 }

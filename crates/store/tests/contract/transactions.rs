@@ -7,21 +7,14 @@ use brickyard_store::{BYTES_MAX, Compare, Error, OPERATIONS_MAX, Operation, Outc
 use super::{commit, keys};
 
 pub(crate) async fn keys_are_ordered_and_prefixes_are_text(store: Arc<dyn Store>) {
-    let txn = Txn::new()
-        .put("/b", "2")
-        .put("/a/z", "1")
-        .put("/ab", "3")
-        .put("/a", "0")
-        .put("/ä", "4");
+    let txn =
+        Txn::new().put("/b", "2").put("/a/z", "1").put("/ab", "3").put("/a", "0").put("/ä", "4");
     let revision = commit(&*store, txn).await;
 
     let all = store.range("").await.unwrap();
     assert_eq!(keys(&all), ["/a", "/a/z", "/ab", "/b", "/ä"]);
     assert_eq!(all.revision, revision);
-    assert_eq!(
-        keys(&store.range("/a").await.unwrap()),
-        ["/a", "/a/z", "/ab"]
-    );
+    assert_eq!(keys(&store.range("/a").await.unwrap()), ["/a", "/a/z", "/ab"]);
     assert_eq!(keys(&store.range("/a/").await.unwrap()), ["/a/z"]);
     assert_eq!(keys(&store.range("/c").await.unwrap()), [""; 0]);
     assert_eq!(store.get("/nothing").await.unwrap(), None);
@@ -72,10 +65,7 @@ pub(crate) async fn compares_decide(store: Arc<dyn Store>) {
         .require(Compare::absent("/a"))
         .put("/c", "1")
         .delete("/a");
-    assert_eq!(
-        store.txn(txn).await.unwrap(),
-        Outcome::Conflict { revision }
-    );
+    assert_eq!(store.txn(txn).await.unwrap(), Outcome::Conflict { revision });
     assert_eq!(keys(&store.range("").await.unwrap()), ["/a"]);
 }
 
@@ -108,33 +98,17 @@ pub(crate) async fn limits_are_refused_by_name(store: Arc<dyn Store>) {
     let many = |count: usize| (0..count).fold(Txn::new(), |txn, at| txn.put(format!("/{at}"), ""));
     let _ = commit(&*store, many(OPERATIONS_MAX)).await;
     let error = store.txn(many(OPERATIONS_MAX + 1)).await.unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::TooLarge {
-                operations: 129,
-                ..
-            }
-        ),
-        "{error}"
-    );
-    let compares = (0..129).fold(Txn::new(), |txn, at| {
-        txn.require(Compare::absent(format!("/x{at}")))
-    });
+    assert!(matches!(error, Error::TooLarge { operations: 129, .. }), "{error}");
+    let compares =
+        (0..129).fold(Txn::new(), |txn, at| txn.require(Compare::absent(format!("/x{at}"))));
     let error = store.txn(compares).await.unwrap_err();
     assert!(matches!(error, Error::TooLarge { .. }), "{error}");
 
     // Just below the limit is taken by every store, a real etcd with its own framing included.
     let _ = commit(&*store, Txn::new().put("/big", vec![7; BYTES_MAX - 64])).await;
-    let error = store
-        .txn(Txn::new().put("/big", vec![7; BYTES_MAX]))
-        .await
-        .unwrap_err();
+    let error = store.txn(Txn::new().put("/big", vec![7; BYTES_MAX])).await.unwrap_err();
     assert!(matches!(error, Error::TooLarge { .. }), "{error}");
-    assert_eq!(
-        store.get("/big").await.unwrap().unwrap().value.len(),
-        BYTES_MAX - 64
-    );
+    assert_eq!(store.get("/big").await.unwrap().unwrap().value.len(), BYTES_MAX - 64);
 }
 
 pub(crate) async fn a_key_may_be_named_once(store: Arc<dyn Store>) {
@@ -151,26 +125,15 @@ pub(crate) async fn a_key_may_be_named_once(store: Arc<dyn Store>) {
     assert_eq!(error, Error::EmptyKey);
     assert_eq!(keys(&store.range("").await.unwrap()), [""; 0]);
     // Neighbours of a prefix are other keys.
-    let _ = commit(
-        &*store,
-        Txn::new().put("/b", "1").delete_prefix("/a").put("/Z", "1"),
-    )
-    .await;
+    let _ = commit(&*store, Txn::new().put("/b", "1").delete_prefix("/a").put("/Z", "1")).await;
 }
 
 pub(crate) async fn delete_prefix_deletes_what_it_covers(store: Arc<dyn Store>) {
-    let txn = Txn::new()
-        .put("/a/1", "")
-        .put("/a/2", "")
-        .put("/ab", "")
-        .put("/b", "");
+    let txn = Txn::new().put("/a/1", "").put("/a/2", "").put("/ab", "").put("/b", "");
     let made = commit(&*store, txn).await;
     let mut watch = store.watch_from("", made + 1).await.unwrap();
-    let txn = Txn::new()
-        .operation(Operation::DeletePrefix {
-            prefix: "/a/".to_owned(),
-        })
-        .put("/c", "");
+    let txn =
+        Txn::new().operation(Operation::DeletePrefix { prefix: "/a/".to_owned() }).put("/c", "");
     let revision = commit(&*store, txn).await;
     assert_eq!(revision, made + 1);
     assert_eq!(keys(&store.range("").await.unwrap()), ["/ab", "/b", "/c"]);

@@ -11,11 +11,7 @@ use super::{changes, commit, keys, next};
 pub(crate) async fn a_transaction_arrives_whole(store: Arc<dyn Store>) {
     let _ = commit(&*store, Txn::new().put("/b", "0")).await;
     let (_, mut watch) = store.watch("/").await.unwrap();
-    let first = commit(
-        &*store,
-        Txn::new().put("/c", "1").delete("/b").put("/a", "1"),
-    )
-    .await;
+    let first = commit(&*store, Txn::new().put("/c", "1").delete("/b").put("/a", "1")).await;
     let second = commit(&*store, Txn::new().put("/a", "2")).await;
 
     let batch = next(&mut watch).await;
@@ -23,9 +19,7 @@ pub(crate) async fn a_transaction_arrives_whole(store: Arc<dyn Store>) {
     assert_eq!(batch.revision, first);
     let batch = next(&mut watch).await;
     assert_eq!(batch.revision, second);
-    let Change::Put(entry) = &batch.changes[0] else {
-        panic!("{batch:?}")
-    };
+    let Change::Put(entry) = &batch.changes[0] else { panic!("{batch:?}") };
     assert_eq!((entry.create_revision, entry.mod_revision), (first, second));
 }
 
@@ -65,9 +59,7 @@ pub(crate) async fn a_snapshot_and_its_watch_have_no_gap(store: Arc<dyn Store>) 
                 assert_eq!(batch.changes.len(), 2, "both keys of a transaction at once");
                 revision = batch.revision;
                 for change in batch.changes {
-                    let Change::Put(entry) = change else {
-                        panic!("{change:?}")
-                    };
+                    let Change::Put(entry) = change else { panic!("{change:?}") };
                     seen.insert(entry.key, entry.value);
                 }
             }
@@ -83,11 +75,7 @@ pub(crate) async fn only_the_prefix_is_seen(store: Arc<dyn Store>) {
     let (snapshot, mut watch) = store.watch("/a/").await.unwrap();
     assert_eq!(keys(&snapshot), ["/a/0"]);
     let _ = commit(&*store, Txn::new().put("/b/1", "")).await;
-    let _ = commit(
-        &*store,
-        Txn::new().put("/ab", "").put("/a/1", "").put("/b/2", ""),
-    )
-    .await;
+    let _ = commit(&*store, Txn::new().put("/ab", "").put("/a/1", "").put("/b/2", "")).await;
     assert_eq!(changes(&next(&mut watch).await), ["+/a/1="]);
     let _ = commit(&*store, Txn::new().delete_prefix("/")).await;
     assert_eq!(changes(&next(&mut watch).await), ["-/a/0", "-/a/1"]);
@@ -100,15 +88,9 @@ pub(crate) async fn history_is_replayed(store: Arc<dyn Store>) {
 
     let mut watch = store.watch_from("/a", first).await.unwrap();
     let batch = next(&mut watch).await;
-    assert_eq!(
-        (batch.revision, changes(&batch)),
-        (first, vec!["+/a=1".to_owned()])
-    );
+    assert_eq!((batch.revision, changes(&batch)), (first, vec!["+/a=1".to_owned()]));
     let batch = next(&mut watch).await;
-    assert_eq!(
-        (batch.revision, changes(&batch)),
-        (third, vec!["-/a".to_owned()])
-    );
+    assert_eq!((batch.revision, changes(&batch)), (third, vec!["-/a".to_owned()]));
 
     // A watch may begin in the future; what comes before its revision is not seen.
     let mut watch = store.watch_from("/a", third + 2).await.unwrap();
@@ -178,12 +160,6 @@ pub(crate) async fn compacted_history_is_said_to_be_gone(store: Arc<dyn Store>) 
     assert_eq!(store.get("/a").await.unwrap().unwrap().value, "5");
 
     let error = store.compact(first + 1000).await.unwrap_err();
-    assert_eq!(
-        error,
-        Error::FutureRevision {
-            revision: first + 1000,
-            current: first + 4
-        }
-    );
+    assert_eq!(error, Error::FutureRevision { revision: first + 1000, current: first + 4 });
     assert!(!error.is_retryable());
 }

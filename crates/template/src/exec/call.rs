@@ -30,9 +30,8 @@ impl<'a> State<'a> {
             ));
         }
         if signature.variadic.is_none() && count != fixed {
-            return self.error(format!(
-                "wrong number of args for {name}: want {fixed} got {count}"
-            ));
+            return self
+                .error(format!("wrong number of args for {name}: want {fixed} got {count}"));
         }
         if matches!(function, Function::And | Function::Or) {
             return self.and_or(dot, function, given, last);
@@ -124,10 +123,7 @@ impl<'a> State<'a> {
             Function::Gt => Value::Bool(!matches!(ordering()?, Some(Less | Equal))),
             Function::Ge => Value::Bool(ordering()? != Some(Less)),
             _ => {
-                let mut data = Data {
-                    scope: self.program.scope,
-                    reads: &mut self.reads,
-                };
+                let mut data = Data { scope: self.program.scope, reads: &mut self.reads };
                 confd::call(function, values, &mut data)?
             }
         })

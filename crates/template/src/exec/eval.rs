@@ -32,10 +32,7 @@ impl<'a> State<'a> {
         match arguments.len() > 1 || last.is_some() {
             true => {
                 let first = &arguments[0];
-                let shown = Command {
-                    position: 0,
-                    arguments: vec![first.clone()],
-                };
+                let shown = Command { position: 0, arguments: vec![first.clone()] };
                 let shown = match &first.kind {
                     OperandKind::Pipe(pipe) => pipe.to_string(),
                     _ => shown.to_string(),
@@ -84,9 +81,8 @@ impl<'a> State<'a> {
             OperandKind::Bool(value) => Ok(Slot::plain(Value::Bool(*value))),
             OperandKind::String { value, .. } => Ok(Slot::plain(value.clone())),
             OperandKind::Number(number) => self.ideal(number).map(Slot::plain),
-            _ => self.error(format!(
-                "can't handle assignment of {operand} to empty interface argument"
-            )),
+            _ => self
+                .error(format!("can't handle assignment of {operand} to empty interface argument")),
         }
     }
 
@@ -279,9 +275,7 @@ impl<'a> State<'a> {
             (Param::Int, _) => self.error(format!("expected integer; found {operand}")),
             (Param::Strings | Param::Pairs, _) => {
                 let type_name = param.type_name();
-                self.error(format!(
-                    "can't handle {operand} for arg of type {type_name}"
-                ))
+                self.error(format!("can't handle {operand} for arg of type {type_name}"))
             }
         }
     }
@@ -308,9 +302,7 @@ impl<'a> State<'a> {
             true => Ok(slot),
             false => {
                 let found = slot.value.type_name();
-                self.error(format!(
-                    "wrong type for value; expected {type_name}; got {found}"
-                ))
+                self.error(format!("wrong type for value; expected {type_name}; got {found}"))
             }
         }
     }

@@ -1,0 +1,169 @@
+//! What may be done, as values: actions, what a start needs, and a whole decision.
+
+use std::collections::BTreeMap;
+
+use brickyard_core::clock::Millis;
+use brickyard_core::spec::InstanceSpec;
+use brickyard_core::{Alias, Digest, Generation};
+use brickyard_model::types::Reload;
+use camino::Utf8PathBuf;
+
+use crate::difference::RenderedFile;
+use crate::observed::{Busy, Place, Record};
+use crate::view::Target;
+
+/// What a start needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartJob {
+    /// What runs.
+    pub spec: InstanceSpec,
+    /// Digest of the spec without rendered variables.
+    pub base: Digest,
+    /// Files put into place before.
+    pub files: Vec<RenderedFile>,
+    /// The other ends of its lines.
+    pub lines: BTreeMap<Alias, Digest>,
+    /// Lines that must not be followed.
+    pub pinned: BTreeMap<Alias, Vec<Target>>,
+}
+
+/// One thing to do. Every variant but `Intend` names a generation that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Write the record of a new generation; an unspecified address is to be chosen.
+    Intend(Box<Record>),
+    /// Start an intended generation, or an ended one again.
+    Start {
+        /// Its slot.
+        place: Place,
+        /// Which.
+        generation: Generation,
+        /// What is started.
+        job: Box<StartJob>,
+        /// Why.
+        reason: String,
+    },
+    /// Stop a running generation and start it again, address and files kept.
+    Restart {
+        /// Its slot.
+        place: Place,
+        /// Which.
+        generation: Generation,
+        /// What is started.
+        job: Box<StartJob>,
+        /// Why.
+        reason: String,
+    },
+    /// Stop a generation.
+    Stop {
+        /// Its slot.
+        place: Place,
+        /// Which.
+        generation: Generation,
+        /// Whether it is removed afterwards.
+        remove: bool,
+        /// Why.
+        reason: String,
+    },
+    /// Remove a generation that does not run.
+    Remove {
+        /// Its slot.
+        place: Place,
+        /// Which.
+        generation: Generation,
+    },
+    /// Check a file and put it into place.
+    Render {
+        /// Its slot.
+        place: Place,
+        /// Which.
+        generation: Generation,
+        /// The file.
+        file: Box<RenderedFile>,
+    },
+    /// A template cannot be rendered; the old file stays. Told once for each cause.
+    Refuse {
+        /// Its slot.
+        place: Place,
+        /// Which.
+        generation: Generation,
+        /// The file's path.
+        dest: Utf8PathBuf,
+        /// Digest of the reason, by which it is recognised.
+        digest: Digest,
+        /// Why.
+        reason: String,
+    },
+    /// Tell a process of what is in place now.
+    Reload {
+        /// Its slot.
+        place: Place,
+        /// Which.
+        generation: Generation,
+        /// How; each way once.
+        methods: Vec<Reload>,
+        /// What it has loaded afterwards.
+        loaded: BTreeMap<Utf8PathBuf, Digest>,
+        /// The other ends of its lines, of which it has then taken notice.
+        lines: BTreeMap<Alias, Digest>,
+    },
+    /// A replacement failed: keep the older generation and do not try this spec again.
+    GiveUp {
+        /// Its slot.
+        place: Place,
+        /// The failed generation.
+        generation: Generation,
+        /// Its deploy and spec.
+        spec: Digest,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What may be done now, and what stands in the way of the rest.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Decision {
+    /// Things to do.
+    pub actions: Vec<Action>,
+    /// Slots that wait, and for what.
+    pub waiting: Vec<(Place, String)>,
+    /// Slots that failed, and why.
+    pub failed: Vec<(Place, String)>,
+    /// When time alone makes something possible.
+    pub wake_at_ms: Option<Millis>,
+    /// Whether something is under way or not healthy yet.
+    pub unsettled: bool,
+}
+
+impl Action {
+    /// The generation that it concerns.
+    #[must_use]
+    pub fn subject(&self) -> (&Place, Generation) {
+        match self {
+            Self::Intend(record) => (&record.place, record.generation),
+            Self::Start { place, generation, .. }
+            | Self::Restart { place, generation, .. }
+            | Self::Stop { place, generation, .. }
+            | Self::Remove { place, generation }
+            | Self::Render { place, generation, .. }
+            | Self::Refuse { place, generation, .. }
+            | Self::Reload { place, generation, .. }
+            | Self::GiveUp { place, generation, .. } => (place, *generation),
+        }
+    }
+
+    /// What it makes its generation do; `None` for an action without an effect.
+    #[must_use]
+    pub fn busy(&self) -> Option<(&Place, Generation, Busy)> {
+        let busy = match self {
+            Self::Intend(_) | Self::Refuse { .. } | Self::GiveUp { .. } => return None,
+            Self::Start { .. } | Self::Restart { .. } | Self::Stop { .. } | Self::Remove { .. } => {
+                Busy::Lifecycle
+            }
+            Self::Render { .. } => Busy::Rendering,
+            Self::Reload { .. } => Busy::Reloading,
+        };
+        let (place, generation) = self.subject();
+        Some((place, generation, busy))
+    }
+}
