@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -28,17 +29,18 @@ pub(crate) struct Tasks {
 }
 
 impl Tasks {
-    /// Starts a task. A panic in it is recorded under its name and ends it alone.
+    /// Starts a task; the handle may end it early. A panic in it is recorded under its name and
+    /// ends it alone.
     pub(crate) fn spawn(
         &self,
         name: impl Into<String>,
         on_cancel: OnCancel,
         work: impl Future<Output = ()> + Send + 'static,
-    ) {
+    ) -> AbortHandle {
         let name = name.into();
         let cancel = self.cancel.clone();
         let guard = Running::new(Arc::clone(&self.running), name);
-        self.tracker.spawn(async move {
+        let task = self.tracker.spawn(async move {
             let _guard = guard;
             match on_cancel {
                 OnCancel::Finish => work.await,
@@ -47,6 +49,7 @@ impl Tasks {
                 }
             }
         });
+        task.abort_handle()
     }
 
     /// Ends all tasks and returns the names of those that did not end in time.

@@ -87,7 +87,8 @@ impl Environment {
         let engine = Arc::clone(&self.yard.engine);
         let messages = self.messages.clone();
         let waited = id.clone();
-        let wait = tokio::spawn(async move {
+        let tasks = &self.yard.tasks;
+        let wait = tasks.spawn(format!("wait for {id}"), OnCancel::Drop, async move {
             match engine.wait(&waited).await {
                 Ok(exit) => drop(messages.send(Message::Ended { id: waited, exit }).await),
                 Err(err) => tracing::warn!("{}", err.whole()),
@@ -101,8 +102,9 @@ impl Environment {
             .unwrap_or_default();
         let again = Arc::new(Notify::new());
         let messages = self.messages.clone();
+        let name = format!("probe {id}");
         let probe = if probes.is_empty() {
-            tokio::spawn(async move {
+            tasks.spawn(name, OnCancel::Drop, async move {
                 tokio::time::sleep(SETTLING).await;
                 let health = Health::Healthy;
                 let _ = messages.send(Message::Health { id, health }).await;
@@ -110,9 +112,10 @@ impl Environment {
         } else {
             let subject = probe::Subject { id, address: record.address, probes };
             let engine = Arc::clone(&self.yard.engine);
-            tokio::spawn(probe::watch(engine, subject, Arc::clone(&again), messages))
+            let watch = probe::watch(engine, subject, Arc::clone(&again), messages);
+            tasks.spawn(name, OnCancel::Drop, watch)
         };
-        let watchers = Watchers { wait: wait.abort_handle(), probe: probe.abort_handle(), again };
+        let watchers = Watchers { wait, probe, again };
         self.watchers.insert(key.clone(), watchers);
     }
 }

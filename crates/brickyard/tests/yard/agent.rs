@@ -57,10 +57,7 @@ services:
 x-brickyard: {{config: {{text: one}}}}
 "#
     );
-    let files = [
-        ("compose.yaml", &*model),
-        ("page.tmpl", "{{getv \"/text\"}}\n"),
-    ];
+    let files = [("compose.yaml", &*model), ("page.tmpl", "{{getv \"/text\"}}\n")];
     let project = yard.project("outlive", &files);
     project.up();
     (project, echo, page)
@@ -76,13 +73,9 @@ fn kill_agent(yard: &Yard) {
 /// Sends a line and reads it back.
 #[track_caller]
 fn echo(stream: &mut TcpStream, line: &str) {
-    stream
-        .write_all(line.as_bytes())
-        .expect("the connection is open");
+    stream.write_all(line.as_bytes()).expect("the connection is open");
     let mut back = vec![0; line.len()];
-    stream
-        .read_exact(&mut back)
-        .expect("the connection is open");
+    stream.read_exact(&mut back).expect("the connection is open");
     assert_eq!(back, line.as_bytes());
 }
 
@@ -98,19 +91,11 @@ fn a_killed_agent_harms_nothing_that_runs() {
     kill_agent(&yard);
     echo(&mut open, "without an agent\n");
     let mut another = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    another
-        .set_read_timeout(Some(Duration::from_secs(5)))
-        .unwrap();
-    echo(
-        &mut another,
-        "a connection that nobody watched being made\n",
-    );
+    another.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    echo(&mut another, "a connection that nobody watched being made\n");
     assert_eq!(get(page, "/").unwrap().1, "one\n");
     let _ = project.run(&["ps"]).ok().says("no agent runs");
-    let _ = project
-        .run(&["set", "text=two"])
-        .fails_with(4)
-        .says("agent");
+    let _ = project.run(&["set", "text=two"]).fails_with(4).says("agent");
 
     let _running = Running::start(&yard);
     echo(&mut open, "after\n");
@@ -167,13 +152,8 @@ fn an_instance_that_ends_while_no_agent_runs_is_noticed_by_the_next() {
     assert_eq!(after["web/2"], before["web/2"]);
     assert_eq!(after["echo/1"], before["echo/1"]);
     let exited = yard.events();
-    let exited = exited
-        .iter()
-        .find(|event| event["kind"] == "instance.exited");
-    assert_eq!(
-        exited.expect("its end is in the journal")["exit_code"],
-        "137"
-    );
+    let exited = exited.iter().find(|event| event["kind"] == "instance.exited");
+    assert_eq!(exited.expect("its end is in the journal")["exit_code"], "137");
 }
 
 #[test]

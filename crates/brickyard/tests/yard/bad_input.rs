@@ -43,10 +43,7 @@ fn broken_yaml_has_a_place() {
 #[test]
 fn an_unknown_key_comes_with_the_nearest_one() {
     let said = refused("services:\n  web:\n    image: box\n    comand: [sh]\n");
-    has(
-        &said,
-        &["comand", "compose.yaml:4:5", "did you mean `command`"],
-    );
+    has(&said, &["comand", "compose.yaml:4:5", "did you mean `command`"]);
 }
 
 #[test]
@@ -64,38 +61,27 @@ fn check_tells_everything_at_once() {
                  depends_on: [cahce]\n  cache: {image: box, privilegd: true}\n";
     let project = yard.project("bad", &[("compose.yaml", model)]);
     let check = project.run(&["check"]).fails_with(2);
-    has(
-        &check.stderr,
-        &["comand", "lots", "cahce", "`cache`", "privilegd"],
-    );
+    has(&check.stderr, &["comand", "lots", "cahce", "`cache`", "privilegd"]);
     has(&check.stderr, &[":4:5", ":5:16", ":6:18", ":7:23"]);
     let json = project.run(&["--json", "check"]).fails_with(2);
     let all: Vec<serde_json::Value> = serde_json::from_str(&json.stdout).expect("it is an array");
     assert_eq!(all.len(), 4, "{all:#?}");
-    assert!(all.iter().all(|one| {
-        one["code"]
-            .as_str()
-            .is_some_and(|code| code.starts_with("BY"))
-    }));
+    assert!(
+        all.iter().all(|one| { one["code"].as_str().is_some_and(|code| code.starts_with("BY")) })
+    );
     nothing_runs(&yard);
 }
 
 #[test]
 fn a_missing_image_says_how_to_get_it() {
     let said = refused("services:\n  a: {image: box}\n  b: {image: boks}\n  c: {image: gone}\n");
-    has(
-        &said,
-        &["`b`", "`boks`", "`c`", "`gone`", "hint", "image import"],
-    );
+    has(&said, &["`b`", "`boks`", "`c`", "`gone`", "hint", "image import"]);
 }
 
 #[test]
 fn an_image_that_says_nothing_to_run_is_refused() {
     let yard = yard_with_box();
-    let project = yard.project(
-        "bad",
-        &[("compose.yaml", "services: {web: {image: box}}\n")],
-    );
+    let project = yard.project("bad", &[("compose.yaml", "services: {web: {image: box}}\n")]);
     let up = project.run(&["up", "-d"]);
     assert!(matches!(up.code, 1 | 2), "{up:?}");
     has(&up.stderr, &["web", "command"]);
@@ -108,10 +94,7 @@ fn a_template_with_a_syntax_error_has_a_place_in_its_own_file() {
     let yard = yard_with_box();
     let model = "services:\n  web:\n    image: box\n    command: [sleep, '9']\n    x-brickyard:\n      \
                  templates: [{src: page.tmpl, dest: /tmp/page}]\n";
-    let files = [
-        ("compose.yaml", model),
-        ("page.tmpl", "fine\n{{getv \"/a\"}}{{end}}\n"),
-    ];
+    let files = [("compose.yaml", model), ("page.tmpl", "fine\n{{getv \"/a\"}}{{end}}\n")];
     let project = yard.project("bad", &files);
     for verb in [&["up", "-d"][..], &["check"]] {
         let said = project.run(verb).fails_with(2).stderr;
@@ -136,10 +119,7 @@ fn a_port_in_use_names_the_process_that_has_it() {
     let up = project.run(&["up", "-d"]).fails_with(1);
     let comm = std::fs::read_to_string("/proc/self/comm").unwrap();
     let pid = std::process::id().to_string();
-    has(
-        &up.stderr,
-        &["web", &format!("127.0.0.1:{port}"), &pid, comm.trim()],
-    );
+    has(&up.stderr, &["web", &format!("127.0.0.1:{port}"), &pid, comm.trim()]);
     assert_eq!(project.ps(), Vec::<serde_json::Value>::new());
     wait_until("the agent ends", DEADLINE, || yard.processes().is_empty());
     nothing_runs(&yard);
@@ -210,10 +190,7 @@ fn ends_at_once(extension: &str) {
     );
     let project = yard.project("bad", &[("compose.yaml", &model)]);
     let up = project.run(&["up", "-d"]).fails_with(1);
-    has(
-        &up.stderr,
-        &["/bad/dev/web/1", "exit code 3", "the last words"],
-    );
+    has(&up.stderr, &["/bad/dev/web/1", "exit code 3", "the last words"]);
     assert_eq!(project.instance("web/1")["exit_code"], 3);
 }
 
@@ -249,32 +226,21 @@ fn names_that_do_not_exist_come_with_the_nearest() {
         }
     }
     let _ = project.run(&["exec", "web/2", "true"]).fails_with(3);
-    let _ = project
-        .run(&["restart", "web/9"])
-        .fails_with(3)
-        .says("1 instance");
+    let _ = project.run(&["restart", "web/9"]).fails_with(3).says("1 instance");
     let _ = project.run(&["get", "absent"]).fails_with(3);
     let _ = project.run(&["nonsense"]).fails_with(2);
     let _ = project.run(&["set", "novalue"]).fails_with(2);
-    let _ = project
-        .run(&["set", "brickyard/services/db/1/x=1"])
-        .fails_with(1);
+    let _ = project.run(&["set", "brickyard/services/db/1/x=1"]).fails_with(1);
 }
 
 #[test]
 fn exec_into_what_does_not_run_says_so() {
     let yard = yard_with_box();
     let project = yard.project("bad", &[("compose.yaml", &publishing("bad", yard.port()))]);
-    let _ = project
-        .run(&["exec", "web", "true"])
-        .fails_with(3)
-        .says("nothing runs");
+    let _ = project.run(&["exec", "web", "true"]).fails_with(3).says("nothing runs");
     project.up();
     let _ = project.run(&["stop", "web"]).ok();
-    let _ = project
-        .run(&["exec", "web", "true"])
-        .fails_with(3)
-        .says("stopped");
+    let _ = project.run(&["exec", "web", "true"]).fails_with(3).says("stopped");
 }
 
 /// A deploy that is refused leaves what ran before as it was.
@@ -295,10 +261,7 @@ fn a_refused_deploy_leaves_the_former_one() {
     still(&project);
     let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let number = taken.local_addr().unwrap().port();
-    project.write(
-        "compose.yaml",
-        &model.replace(&format!(":{port}:"), &format!(":{number}:")),
-    );
+    project.write("compose.yaml", &model.replace(&format!(":{port}:"), &format!(":{number}:")));
     let _ = project.run(&["up", "-d"]).fails_with(1);
     still(&project);
 }

@@ -137,9 +137,7 @@ fn the_page_follows_a_database_that_is_registered_in_its_place() {
     let host = view["host_ip"].as_str().expect("the host has an address");
     let outside = TcpListener::bind((host, 0)).expect("the host's address is its own");
     let at = outside.local_addr().unwrap();
-    let _ = project
-        .run(&["register", "db/1/redis", &at.to_string()])
-        .ok();
+    let _ = project.run(&["register", "db/1/redis", &at.to_string()]).ok();
     every_page_says(port, &format!("The database is at {at}"));
     let answering = std::thread::spawn(move || {
         let (mut caller, _) = outside.accept()?;
@@ -166,17 +164,11 @@ fn ps_and_events_show_what_scripts_rely_on() {
         for field in fields.split_whitespace() {
             assert!(row.get(field).is_some(), "no `{field}` in {row}");
         }
-        assert_eq!(
-            (&row["state"], &row["health"]),
-            (&"running".into(), &"healthy".into())
-        );
+        assert_eq!((&row["state"], &row["health"]), (&"running".into(), &"healthy".into()));
     }
     let web = project.instance("web/2");
     assert_eq!(web["address"], "/father/dev/web/2");
-    assert_eq!(
-        web["ports"],
-        serde_json::json!([format!("127.0.0.1:{port}->80/tcp")])
-    );
+    assert_eq!(web["ports"], serde_json::json!([format!("127.0.0.1:{port}->80/tcp")]));
 
     let _ = project.run(&["set", "text=mother"]).ok();
     let events = yard.events();
@@ -195,15 +187,10 @@ fn ps_and_events_show_what_scripts_rely_on() {
         "instance.started /father/dev/web/2",
         "template.rendered /father/dev/web/1",
     ] {
-        assert!(
-            kinds.iter().any(|kind| kind == wanted),
-            "no `{wanted}` in {kinds:#?}"
-        );
+        assert!(kinds.iter().any(|kind| kind == wanted), "no `{wanted}` in {kinds:#?}");
     }
     // Only what came after a cursor is shown.
-    let after = yard
-        .run(&["--json", "events", "--after", &last.to_string()])
-        .ok();
+    let after = yard.run(&["--json", "events", "--after", &last.to_string()]).ok();
     assert_eq!(after.stdout, "");
 }
 

@@ -72,26 +72,18 @@ fn picture(aside: &Aside, yard: &Yard) -> BTreeMap<&'static str, String> {
         ),
         ("links", "ip -o link | cut -d: -f2-"),
         ("addresses", "ip -o addr | cut -d: -f2-"),
-        (
-            "routes",
-            "ip route show table all; ip -6 route show table all",
-        ),
+        ("routes", "ip route show table all; ip -6 route show table all"),
         ("rules", "ip rule; nft list ruleset"),
         ("neighbours", "ip neigh"),
         (
             "sysctls",
             "sysctl -a 2>/dev/null | grep -E '^(net\\.ipv4\\.(conf|ip_forward|ip_unpriv|ping)|net\\.ipv6\\.conf|kernel\\.(core|pid_max|randomize|yama|unpriv|keys)|user\\.)' | grep -v -E 'stable_secret'",
         ),
-        (
-            "named namespaces",
-            "ip netns list; cat /proc/self/mountinfo | grep -c nsfs || true",
-        ),
+        ("named namespaces", "ip netns list; cat /proc/self/mountinfo | grep -c nsfs || true"),
         ("plots", "ls /run/brickyard/plots 2>/dev/null || true"),
     ];
-    let mut picture: BTreeMap<&'static str, String> = looked_at
-        .iter()
-        .map(|(name, words)| (*name, aside.output(words)))
-        .collect();
+    let mut picture: BTreeMap<&'static str, String> =
+        looked_at.iter().map(|(name, words)| (*name, aside.output(words))).collect();
     let list = |paths: Vec<String>| paths.join("\n");
     let cgroups = yard.cgroups().iter().map(ToString::to_string).collect();
     picture.insert("cgroups", list(cgroups));
@@ -110,10 +102,7 @@ fn describe(pid: &i32) -> String {
 /// Processes that are in the holder's mount or network namespace, whatever they are called.
 fn processes_in_namespace(holder: i32) -> Vec<String> {
     let of = |pid: &str, kind: &str| std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok();
-    let home = (
-        of(&holder.to_string(), "mnt"),
-        of(&holder.to_string(), "net"),
-    );
+    let home = (of(&holder.to_string(), "mnt"), of(&holder.to_string(), "net"));
     let all = std::fs::read_dir("/proc").expect("/proc is mounted");
     all.filter_map(Result::ok)
         .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
@@ -185,10 +174,7 @@ fn down_leaves_the_machine_as_it_was() {
     live(&project);
     let during = picture(&aside, &yard);
     for looked_at in ["mounts", "links", "routes", "cgroups", "processes", "plots"] {
-        assert_ne!(
-            before[looked_at], during[looked_at],
-            "{looked_at} shows nothing"
-        );
+        assert_ne!(before[looked_at], during[looked_at], "{looked_at} shows nothing");
     }
     let _ = project.run(&["down", "-v"]).ok();
     assert_same(&aside, &yard, &before);
@@ -227,9 +213,7 @@ fn assert_same(aside: &Aside, yard: &Yard, before: &BTreeMap<&'static str, Strin
 /// Lines that are only there before, or only after.
 fn difference(name: &str, before: &str, after: &str) -> Vec<String> {
     let only = |sign: char, these: &str, those: &str| {
-        let lines = these
-            .lines()
-            .filter(|line| !those.lines().any(|l| l == *line));
+        let lines = these.lines().filter(|line| !those.lines().any(|l| l == *line));
         let shown = lines.map(|line| format!("{sign} {name}: {line}"));
         shown.collect::<Vec<_>>()
     };

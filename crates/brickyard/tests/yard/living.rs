@@ -47,10 +47,7 @@ services:
     let never = wait_for("the other's end is seen", DEADLINE, || {
         Some(project.instance("never/1")).filter(|row| row["state"] == "exited")
     });
-    assert_eq!(
-        (&never["exit_code"], &never["restarts"]),
-        (&137.into(), &0.into())
-    );
+    assert_eq!((&never["exit_code"], &never["restarts"]), (&137.into(), &0.into()));
 }
 
 #[test]
@@ -80,11 +77,7 @@ services:
         let fields = project.field("health");
         fields.len() == 3 && fields.values().all(|value| value == health)
     };
-    assert!(
-        all_are("healthy"),
-        "`up` returned before: {:?}",
-        project.field("health")
-    );
+    assert!(all_are("healthy"), "`up` returned before: {:?}", project.field("health"));
     let before = project.field("pid");
     let _ = project.exec("command", "rm /tmp/well");
     let _ = project.exec("page", "rm /www/index.html");
@@ -119,10 +112,7 @@ volumes: {data: {}}
     let project = up(&yard, &[("compose.yaml", model)]);
     assert_eq!(project.instance("web/1")["state"], "running");
     let job = project.instance("job/1");
-    assert_eq!(
-        (&job["state"], &job["exit_code"]),
-        (&"exited".into(), &0.into())
-    );
+    assert_eq!((&job["state"], &job["exit_code"]), (&"exited".into(), &0.into()));
     // Again: the job is done and is not run once more.
     let before = project.field("pid");
     project.up();
@@ -133,12 +123,7 @@ volumes: {data: {}}
     project.write("compose.yaml", &model.replace("exit 0", "exit 9"));
     let failed = project.run(&["up", "-d"]).fails_with(1);
     let _ = failed.says("/living/dev/job/1").says("exit code 9");
-    assert!(
-        project
-            .ps()
-            .iter()
-            .all(|row| row["service"] != "web" || row["pid"].is_null())
-    );
+    assert!(project.ps().iter().all(|row| row["service"] != "web" || row["pid"].is_null()));
 }
 
 #[test]
@@ -174,10 +159,7 @@ services:
     assert_ne!(after["strict/1"], before["strict/1"]);
     assert_eq!(after["calm/1"], before["calm/1"]);
     let now = project.field("generation");
-    assert_eq!(
-        now["strict/1"], generations["strict/1"],
-        "a restart makes no generation"
-    );
+    assert_eq!(now["strict/1"], generations["strict/1"], "a restart makes no generation");
     assert_ne!(now["db/1"], generations["db/1"]);
 }
 
@@ -195,20 +177,12 @@ services:
       templates: [{src: conf.tmpl, dest: /tmp/conf, reload: {signal: HUP}}]
 x-brickyard: {config: {text: one}}
 "#;
-    let project = up(
-        &yard,
-        &[
-            ("compose.yaml", model),
-            ("conf.tmpl", "text={{getv \"/text\"}}\n"),
-        ],
-    );
+    let project = up(&yard, &[("compose.yaml", model), ("conf.tmpl", "text={{getv \"/text\"}}\n")]);
     let lines = || project.run(&["logs", "--no-log-prefix"]).ok().stdout;
     wait_until("the trap is set", DEADLINE, || lines() == "text=one\n");
     let pid = pid_of(&project, "app/1");
     let _ = project.run(&["set", "text=two"]).ok();
-    wait_until("the process has read it again", DEADLINE, || {
-        lines() == "text=one\ntext=two\n"
-    });
+    wait_until("the process has read it again", DEADLINE, || lines() == "text=one\ntext=two\n");
     assert_eq!(pid_of(&project, "app/1"), pid);
     let row = project.instance("app/1");
     assert_eq!(row["rendered"], row["loaded"]);
@@ -232,27 +206,13 @@ services:
         - {src: conf.tmpl, dest: /conf, reload: none}
 x-brickyard: {config: {text: one}}
 "#;
-    let project = up(
-        &yard,
-        &[
-            ("compose.yaml", model),
-            ("conf.tmpl", "{{getv \"/text\"}}\n"),
-        ],
-    );
+    let project = up(&yard, &[("compose.yaml", model), ("conf.tmpl", "{{getv \"/text\"}}\n")]);
     let logs = || project.run(&["logs", "--no-log-prefix"]).ok().stdout;
-    wait_until("files are there at the start", DEADLINE, || {
-        logs() == "one\none\n"
-    });
-    let _ = project
-        .run(&["exec", "app", "sh", "-c", "echo >/x"])
-        .fails_with(1)
-        .says("Read-only");
+    wait_until("files are there at the start", DEADLINE, || logs() == "one\none\n");
+    let _ = project.run(&["exec", "app", "sh", "-c", "echo >/x"]).fails_with(1).says("Read-only");
     let pid = pid_of(&project, "app/1");
     let _ = project.run(&["set", "text=two"]).ok();
-    assert_eq!(
-        project.exec("app", "cat /tmp/scratch/conf /conf"),
-        "two\ntwo\n"
-    );
+    assert_eq!(project.exec("app", "cat /tmp/scratch/conf /conf"), "two\ntwo\n");
     assert_eq!(project.exec("app", "stat -c %a /tmp/scratch/conf"), "640\n");
     assert_eq!(pid_of(&project, "app/1"), pid);
 }
@@ -272,25 +232,10 @@ services:
     volumes: ["data:/data", "./given:/given:ro"]
 volumes: {data: {}}
 "#;
-    let project = up(
-        &yard,
-        &[("compose.yaml", model), ("given/file", "from the host\n")],
-    );
+    let project = up(&yard, &[("compose.yaml", model), ("given/file", "from the host\n")]);
     assert_eq!(project.exec("db", "cat /given/file"), "from the host\n");
-    let _ = project
-        .run(&["exec", "db", "sh", "-c", "echo >/given/x"])
-        .fails_with(1);
-    let _ = project
-        .run(&[
-            "exec",
-            "-u",
-            "root",
-            "db",
-            "sh",
-            "-c",
-            "echo kept >/data/file",
-        ])
-        .ok();
+    let _ = project.run(&["exec", "db", "sh", "-c", "echo >/given/x"]).fails_with(1);
+    let _ = project.run(&["exec", "-u", "root", "db", "sh", "-c", "echo kept >/data/file"]).ok();
     let generation = project.instance("db/1")["generation"].clone();
     project.write("compose.yaml", &model.replace("A: \"1\"", "A: \"2\""));
     project.up();
@@ -313,10 +258,7 @@ services:
 volumes: {data: {}}
 x-brickyard: {config: {text: one}}
 "#;
-    let files = [
-        ("compose.yaml", model),
-        ("conf.tmpl", "{{getv \"/text\"}}\n"),
-    ];
+    let files = [("compose.yaml", model), ("conf.tmpl", "{{getv \"/text\"}}\n")];
     let project = yard.project("living", &files);
     let run = |environment: &str, arguments: &[&str]| {
         let all = [&["-E", environment][..], arguments].concat();
@@ -354,13 +296,9 @@ fn question(name: &str) -> Vec<u8> {
 /// Addresses that a name has, asked of the environment's server; its response code if not 0.
 fn resolve(server: Ipv4Addr, name: &str) -> Result<Vec<Ipv4Addr>, u8> {
     let socket = UdpSocket::bind("0.0.0.0:0").expect("some port is free");
-    socket
-        .set_read_timeout(Some(Duration::from_secs(5)))
-        .expect("the deadline can be set");
+    socket.set_read_timeout(Some(Duration::from_secs(5))).expect("the deadline can be set");
     let asked = question(name);
-    socket
-        .send_to(&asked, (server, 53))
-        .expect("the server can be reached");
+    socket.send_to(&asked, (server, 53)).expect("the server can be reached");
     let mut bytes = [0; 512];
     let (length, _) = socket.recv_from(&mut bytes).expect("the server answers");
     let answer = &bytes[..length];
@@ -370,9 +308,7 @@ fn resolve(server: Ipv4Addr, name: &str) -> Result<Vec<Ipv4Addr>, u8> {
     let count = usize::from(u16::from_be_bytes([answer[6], answer[7]]));
     // Each record: a pointer to the name, type, class, time, length 4, address.
     let records = answer[asked.len()..].chunks(16).take(count);
-    Ok(records
-        .map(|r| Ipv4Addr::new(r[12], r[13], r[14], r[15]))
-        .collect())
+    Ok(records.map(|r| Ipv4Addr::new(r[12], r[13], r[14], r[15])).collect())
 }
 
 #[test]
@@ -395,20 +331,11 @@ services:
 "#;
     let project = up(&yard, &[("compose.yaml", model)]);
     let resolver = project.exec("web", "cat /etc/resolv.conf");
-    let server = resolver
-        .lines()
-        .find_map(|line| line.strip_prefix("nameserver "));
-    let server: Ipv4Addr = server
-        .expect("a server is named")
-        .parse()
-        .expect("by its address");
+    let server = resolver.lines().find_map(|line| line.strip_prefix("nameserver "));
+    let server: Ipv4Addr = server.expect("a server is named").parse().expect("by its address");
     let ip = |address: &str| -> Ipv4Addr {
         let row = project.instance(address);
-        row["ip"]
-            .as_str()
-            .expect("it has an address")
-            .parse()
-            .expect("a valid one")
+        row["ip"].as_str().expect("it has an address").parse().expect("a valid one")
     };
     let both = || {
         let mut both = vec![ip("db/1"), ip("db/2")];
@@ -429,9 +356,7 @@ services:
     assert!(resolve(server, "no-such-name").is_err());
     // A name follows its service.
     let _ = project.run(&["scale", "db=1"]).ok();
-    wait_until("the name leads to one", DEADLINE, || {
-        sorted("db") == Ok(vec![ip("db/1")])
-    });
+    wait_until("the name leads to one", DEADLINE, || sorted("db") == Ok(vec![ip("db/1")]));
 }
 
 #[test]
@@ -453,12 +378,7 @@ services:
     });
     assert_eq!(row["exit_code"], 137);
     let events = yard.events();
-    let exited = events
-        .iter()
-        .find(|event| event["kind"] == "instance.exited");
+    let exited = events.iter().find(|event| event["kind"] == "instance.exited");
     let exited = exited.expect("its end is in the journal");
-    assert_eq!(
-        (&exited["exit_code"], &exited["oom"]),
-        (&"137".into(), &"true".into())
-    );
+    assert_eq!((&exited["exit_code"], &exited["oom"]), (&"137".into(), &"true".into()));
 }

@@ -47,10 +47,7 @@ fn logs_come_in_order_with_names_and_tails() {
     assert_eq!(stdout, expected);
     let tail = logs(&["logs", "--tail", "3", "--no-log-prefix", "a/1"]);
     assert_eq!(tail.lines().count(), 3);
-    assert!(
-        tail.contains("line 10\n") && !tail.contains("a/1"),
-        "{tail}"
-    );
+    assert!(tail.contains("line 10\n") && !tail.contains("a/1"), "{tail}");
     let json = logs(&["--json", "logs", "b"]);
     let line: Value = serde_json::from_str(json.trim()).expect("one object a line");
     assert_eq!(
@@ -68,27 +65,14 @@ fn exec_passes_codes_streams_variables_users_and_directories() {
     let out = out.fails_with(7);
     assert_eq!((&*out.stdout, &*out.stderr), ("out\n", "err\n"));
     let script = "id -u; id -g; pwd; echo $GIVEN $OWN";
-    let words = [
-        "exec",
-        "-e",
-        "GIVEN=x y",
-        "-u",
-        "brick",
-        "-w",
-        "/tmp",
-        "app/1",
-    ];
+    let words = ["exec", "-e", "GIVEN=x y", "-u", "brick", "-w", "/tmp", "app/1"];
     let words = [&words[..], &["sh", "-c", script]].concat();
     let out = project.run(&words).ok();
     assert_eq!(out.stdout, "1000\n1001\n/tmp\nx y model\n");
     // As shells have it.
     let missing = project.run(&["exec", "app", "no-such-program"]);
     let missing = missing.fails_with(127);
-    assert!(
-        missing.stderr.contains("no-such-program"),
-        "{}",
-        missing.stderr
-    );
+    assert!(missing.stderr.contains("no-such-program"), "{}", missing.stderr);
     let _ = project.run(&["exec", "app", "/etc/passwd"]).fails_with(126);
     let killed = project.run(&["exec", "app", "sh", "-c", "kill -9 $$"]);
     let _ = killed.fails_with(137);
@@ -101,14 +85,10 @@ fn run_ends_with_the_code_of_what_it_ran_and_leaves_nothing() {
     let out = yard.run(&["run", "--rm", "box", "sh", "-c", script]);
     let out = out.fails_with(7);
     assert_eq!((&*out.stdout, &*out.stderr), ("out\n", "err\n"));
-    let words = [
-        "run", "--rm", "-e", "A=b", "-u", "1000", "-w", "/tmp", "box",
-    ];
+    let words = ["run", "--rm", "-e", "A=b", "-u", "1000", "-w", "/tmp", "box"];
     let words = [&words[..], &["sh", "-c", "id -u; pwd; echo $A"]].concat();
     assert_eq!(yard.run(&words).ok().stdout, "1000\n/tmp\nb\n");
-    let _ = yard
-        .run(&["run", "--rm", "box", "no-such-program"])
-        .fails_with(127);
+    let _ = yard.run(&["run", "--rm", "box", "no-such-program"]).fails_with(127);
     let _ = yard.run(&["run", "--rm", "absent", "true"]).fails_with(3);
     assert_eq!(yard.processes(), Vec::<i32>::new());
     assert_eq!(yard.cgroups(), Vec::<camino::Utf8PathBuf>::new());
@@ -125,9 +105,7 @@ fn run_of_a_service_has_its_volumes_and_its_network() {
     let ip = project.instance("app/1")["ip"].clone();
     let ip = ip.as_str().expect("it has an address");
     let script = format!("cat /data/file; echo $OWN; nc -z -w 1 {ip} 9 || echo refused");
-    let out = project
-        .run(&["run", "--rm", "app", "sh", "-c", &script])
-        .ok();
+    let out = project.run(&["run", "--rm", "app", "sh", "-c", &script]).ok();
     assert_eq!(out.stdout, "kept\nmodel\nrefused\n");
     assert_eq!(project.ps().len(), 1);
 }
@@ -145,10 +123,7 @@ fn images_are_imported_listed_inspected_and_removed() {
     // What runs keeps its image, whatever it is called.
     let project = sleeper(&yard, "");
     let _ = project.run(&["image", "rm", "box"]).ok();
-    assert_eq!(
-        yard.run(&["--json", "image", "ls"]).ok().stdout.trim(),
-        "[]"
-    );
+    assert_eq!(yard.run(&["--json", "image", "ls"]).ok().stdout.trim(), "[]");
     let _ = project.run(&["restart", "app"]).ok();
     let _ = project.run(&["down"]).ok();
     let _ = yard.run(&["image", "inspect", "box"]).fails_with(3);
@@ -215,10 +190,7 @@ services:
     });
     let _ = project.run(&["stop"]).ok();
     let codes = project.field("exit_code");
-    assert_eq!(
-        (&codes["polite/1"], &codes["deaf/1"]),
-        (&5.into(), &137.into())
-    );
+    assert_eq!((&codes["polite/1"], &codes["deaf/1"]), (&5.into(), &137.into()));
 }
 
 #[test]
@@ -228,10 +200,7 @@ fn scale_adds_and_takes_away_the_highest() {
     let first = project.field("pid");
     let _ = project.run(&["scale", "app=3"]).ok();
     let three = project.field("pid");
-    assert_eq!(
-        three.keys().collect::<Vec<_>>(),
-        ["app/1", "app/2", "app/3"]
-    );
+    assert_eq!(three.keys().collect::<Vec<_>>(), ["app/1", "app/2", "app/3"]);
     assert_eq!(three["app/1"], first["app/1"]);
     let _ = project.run(&["scale", "app=1"]).ok();
     assert_eq!(project.field("pid"), first);
@@ -282,10 +251,7 @@ fn keys_are_set_listed_and_unset() {
     let value = |key: &str| project.run(&["get", key]).ok().stdout;
     assert_eq!(value("a/b"), "one\n");
     let _ = project.run(&["set", "a/b=x=y", "/new=with spaces"]).ok();
-    assert_eq!(
-        (value("/a/b"), value("new")),
-        ("x=y\n".into(), "with spaces\n".into())
-    );
+    assert_eq!((value("/a/b"), value("new")), ("x=y\n".into(), "with spaces\n".into()));
     let all = project.run(&["kv", "ls"]).ok().stdout;
     assert!(all.contains("/a/b") && all.contains("/new"), "{all}");
     let _ = project.run(&["unset", "a/b", "new"]).ok();
