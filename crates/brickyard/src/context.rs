@@ -21,6 +21,10 @@ use crate::ui::Ui;
 const AGENT_DEADLINE: Duration = Duration::from_secs(20);
 /// File name of the log of an agent that a command started, under the yard's root.
 const AGENT_LOG: &str = "agent.log";
+/// Held while a command starts an agent.
+const AGENT_LOCK: &str = "agent.start";
+/// How often a command looks whether the agent that it started answers.
+const AGENT_PAUSE: Duration = Duration::from_millis(5);
 
 /// The command line's global part, and what follows from it.
 pub(crate) struct Context {
@@ -172,17 +176,44 @@ impl Context {
         Err(err.hint("`brickyard image import NAME FILE.tar` brings one into the yard"))
     }
 
-    /// The client of an agent that runs, which is started if there is none.
+    /// The client of an agent that runs, which is started if there is none. Commands that find
+    /// none at the same time start one between them.
     pub(crate) async fn agent(&self) -> Result<Client, CommandError> {
         require_root()?;
         let client = self.client()?;
-        match client.get::<AgentView>("/v1/agent").await {
-            Ok(_) => return Ok(client),
-            Err(ClientError::NoAgent { .. }) => {}
-            Err(err) => return Err(err.into()),
+        if answers(&client).await? {
+            return Ok(client);
         }
         let root = self.root()?;
         std::fs::create_dir_all(&root)?;
+        let start = std::time::Instant::now();
+        let lock = std::fs::File::create(root.join(AGENT_LOCK))?;
+        while lock.try_lock().is_err() && start.elapsed() < AGENT_DEADLINE {
+            tokio::time::sleep(AGENT_PAUSE).await;
+        }
+        let mut child: Option<std::process::Child> = None;
+        while !answers(&client).await? {
+            let ended = match &mut child {
+                None => true,
+                Some(child) => child.try_wait()?.is_some(),
+            };
+            let said = std::fs::read_to_string(root.join(AGENT_LOG)).unwrap_or_default();
+            // A former agent may be just ending: it lets go of the store last.
+            let in_use = said.contains("in use by another process");
+            let is_late = start.elapsed() > AGENT_DEADLINE;
+            if is_late || (ended && child.is_some() && !in_use) {
+                let said = said.trim().trim_start_matches("error: ").to_owned();
+                return Err(CommandError::machine(format!("the agent did not start: {said}")));
+            }
+            if ended {
+                child = Some(self.spawn_agent(&root)?);
+            }
+            tokio::time::sleep(AGENT_PAUSE).await;
+        }
+        Ok(client)
+    }
+
+    fn spawn_agent(&self, root: &Utf8Path) -> Result<std::process::Child, CommandError> {
         let log_path = root.join(AGENT_LOG);
         let log = std::fs::File::create(&log_path)
             .map_err(|err| CommandError::machine(format!("cannot write `{log_path}`: {err}")))?;
@@ -191,20 +222,17 @@ impl Context {
         command.args(["agent", "run", "--until-empty"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).current_dir("/");
         brickyard_sys::command::new_session(&mut command);
-        let mut child = command.spawn()?;
-        let start = std::time::Instant::now();
-        loop {
-            if client.get::<AgentView>("/v1/agent").await.is_ok() {
-                return Ok(client);
-            }
-            let ended = child.try_wait()?;
-            if ended.is_some() || start.elapsed() > AGENT_DEADLINE {
-                let said = std::fs::read_to_string(&log_path).unwrap_or_default();
-                let said = said.trim().trim_start_matches("error: ").to_owned();
-                return Err(CommandError::machine(format!("the agent did not start: {said}")));
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        Ok(command.spawn()?)
+    }
+}
+
+/// Whether an agent answers.
+async fn answers(client: &Client) -> Result<bool, CommandError> {
+    match client.get::<AgentView>("/v1/agent").await {
+        Ok(_) => Ok(true),
+        // One that is ending may still take the call.
+        Err(ClientError::NoAgent { .. } | ClientError::Broken(_)) => Ok(false),
+        Err(err) => Err(err.into()),
     }
 }
 

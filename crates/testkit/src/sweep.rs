@@ -13,21 +13,21 @@ const CGROUPS: &str = "/sys/fs/cgroup";
 /// Claims of id ranges and subnets.
 const PLOTS: &str = "/run/brickyard/plots";
 
-/// Pids of processes that name the root on their command line: agents, fronts and monitors.
-pub(crate) fn processes(root: &Utf8Path) -> Vec<i32> {
+/// Pids of processes that name the yard's home on their command line, as all of the product's do.
+pub(crate) fn processes(home: &Utf8Path) -> Vec<i32> {
     let mine = std::process::id();
     let Ok(all) = fs::read_dir("/proc") else {
         return Vec::new();
     };
-    let names_root = |pid: &i32| {
+    let names_home = |pid: &i32| {
         fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| {
-            line.windows(root.as_str().len()).any(|part| part == root.as_str().as_bytes())
+            line.windows(home.as_str().len()).any(|part| part == home.as_str().as_bytes())
         })
     };
     all.filter_map(Result::ok)
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .filter(|pid: &i32| pid.unsigned_abs() != mine)
-        .filter(names_root)
+        .filter(names_home)
         .collect()
 }
 
@@ -53,21 +53,21 @@ pub(crate) fn cgroups(name: &str) -> Vec<Utf8PathBuf> {
     found
 }
 
-/// Mounts below the root, the innermost last.
-pub(crate) fn mounts(root: &Utf8Path) -> Vec<String> {
+/// Mounts below the yard's home, the innermost last.
+pub(crate) fn mounts(home: &Utf8Path) -> Vec<String> {
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     table
         .lines()
         .filter_map(|line| line.split(' ').nth(4))
-        .filter(|at| Utf8Path::new(at).starts_with(root))
+        .filter(|at| Utf8Path::new(at).starts_with(home))
         .map(str::to_owned)
         .collect()
 }
 
-/// Kills and removes everything that belongs to the yard at `root`.
-pub(crate) fn sweep(root: &Utf8Path, cgroup: &str) {
+/// Kills and removes everything that belongs to the yard in `home`.
+pub(crate) fn sweep(home: &Utf8Path, cgroup: &str) {
     // Monitors would see the end of what they watch and write it down: they go first.
-    for pid in processes(root) {
+    for pid in processes(home) {
         kill(pid);
     }
     let groups = cgroups(cgroup);
@@ -79,12 +79,12 @@ pub(crate) fn sweep(root: &Utf8Path, cgroup: &str) {
     for group in groups.iter().rev() {
         let _ = fs::remove_dir(group);
     }
-    for at in mounts(root).iter().rev() {
+    for at in mounts(home).iter().rev() {
         let _ = rustix::mount::unmount(at.as_str(), rustix::mount::UnmountFlags::DETACH);
     }
     for entry in fs::read_dir(PLOTS).into_iter().flatten().flatten() {
         let owner = fs::read_to_string(entry.path()).unwrap_or_default();
-        if Utf8Path::new(owner.trim()).starts_with(root) {
+        if Utf8Path::new(owner.trim()).starts_with(home) {
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -100,4 +100,15 @@ fn kill(pid: i32) {
         // It may have ended by itself meanwhile.
         let _ = kill_process(pid, Signal::KILL);
     }
+}
+
+/// Kills a process and waits until it has ended and let go of all that it had open.
+#[track_caller]
+pub fn kill_and_wait(pid: i32) {
+    kill(pid);
+    wait_until("the killed process ends", Duration::from_secs(10), || {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // A zombie that its parent has not asked for yet has ended, too.
+        stat.rsplit(") ").next().is_none_or(|rest| rest.is_empty() || rest.starts_with('Z'))
+    });
 }

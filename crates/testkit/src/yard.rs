@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::command::{Output, run};
 use crate::net::{Claim, claim_port, get_unix};
 use crate::project::Project;
-use crate::sweep::{processes, sweep};
+use crate::sweep::{kill_and_wait, processes, sweep};
 
 /// Name of the image that [`Yard::import_box`] makes.
 pub const BOX: &str = "box";
@@ -60,8 +60,14 @@ impl Yard {
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o711))
                 .expect("our own directory's mode can be set");
         }
+        // A build that replaces the binary meanwhile does not change what this test runs, and
+        // every process of the yard, helpers too, is known by its path.
+        let own = home.join("brickyard");
+        if std::fs::hard_link(binary, &own).is_err() {
+            std::fs::copy(binary, &own).expect("the binary under test is there");
+        }
         Self {
-            binary: binary.to_owned(),
+            binary: own.into_string(),
             prefix: prefix.to_vec(),
             root,
             home,
@@ -156,10 +162,19 @@ impl Yard {
         i32::try_from(pid).expect("a pid fits")
     }
 
+    /// Kills the agent with SIGKILL and waits until it has ended.
+    ///
+    /// # Panics
+    /// When none answers.
+    #[track_caller]
+    pub fn kill_agent(&self) {
+        kill_and_wait(self.agent_pid());
+    }
+
     /// Pids of the product's own processes for this yard: agent, front, monitors, workers.
     #[must_use]
     pub fn processes(&self) -> Vec<i32> {
-        processes(&self.root)
+        processes(&self.home)
     }
 
     /// Control groups of this yard, in every hierarchy.
@@ -220,7 +235,7 @@ impl Drop for Yard {
                 let _ = self.run(&["agent", "stop"]);
             }
         }
-        sweep(&self.root, &self.cgroup());
+        sweep(&self.home, &self.cgroup());
     }
 }
 
