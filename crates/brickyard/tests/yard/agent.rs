@@ -63,13 +63,6 @@ x-brickyard: {{config: {{text: one}}}}
     (project, echo, page)
 }
 
-fn kill_agent(yard: &Yard) {
-    let pid = yard.agent_pid();
-    let pid = Pid::from_raw(pid).expect("a pid is positive");
-    kill_process(pid, Signal::KILL).expect("the agent runs");
-    wait_until("the agent is dead", DEADLINE, || yard.agent().is_none());
-}
-
 /// Sends a line and reads it back.
 #[track_caller]
 fn echo(stream: &mut TcpStream, line: &str) {
@@ -88,7 +81,7 @@ fn a_killed_agent_harms_nothing_that_runs() {
     open.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     echo(&mut open, "before\n");
 
-    kill_agent(&yard);
+    yard.kill_agent();
     echo(&mut open, "without an agent\n");
     let mut another = TcpStream::connect(("127.0.0.1", port)).unwrap();
     another.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
@@ -118,7 +111,7 @@ fn ps_without_an_agent_is_still_json() {
     let yard = yard_with_box();
     let (project, ..) = project(&yard);
     let pids = project.field("pid");
-    kill_agent(&yard);
+    yard.kill_agent();
     let _ = project.run(&["--json", "ps"]).ok().says("no agent runs");
     assert_eq!(project.field("pid"), pids);
 }
@@ -128,12 +121,12 @@ fn the_next_up_takes_over_what_a_dead_agent_left() {
     let yard = yard_with_box();
     let (project, ..) = project(&yard);
     let (pids, generations) = (project.field("pid"), project.field("generation"));
-    kill_agent(&yard);
+    yard.kill_agent();
     project.up();
     assert_eq!(project.field("pid"), pids);
     assert_eq!(project.field("generation"), generations);
     // `down` also works after a kill, with a new agent that knows what is there.
-    kill_agent(&yard);
+    yard.kill_agent();
     let _ = project.run(&["down", "-v"]).ok();
     assert_eq!(yard.processes(), Vec::<i32>::new());
 }
@@ -143,7 +136,7 @@ fn an_instance_that_ends_while_no_agent_runs_is_noticed_by_the_next() {
     let yard = yard_with_box();
     let (project, ..) = project(&yard);
     let before = project.field("pid");
-    kill_agent(&yard);
+    yard.kill_agent();
     let pid = i32::try_from(before["web/1"].as_i64().unwrap()).unwrap();
     kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
     project.up();

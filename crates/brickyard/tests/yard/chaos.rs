@@ -4,7 +4,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use brickyard_testkit::{DEADLINE, Project, Yard, get, run, wait_for, wait_until};
+use brickyard_testkit::{DEADLINE, Project, Yard, get, kill_and_wait, run, wait_for, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{kinds, yard_with_box};
@@ -41,13 +41,6 @@ x-brickyard: {{config: {{text: zero}}}}
     let page = "{{getv \"/text\"}} {{line \"db\"}} {{getenv \"ROUND\"}}\n";
     let files = [("compose.yaml", &*model), ("page.tmpl", page)];
     (yard.project("chaos", &files), port)
-}
-
-fn kill(pid: i32) {
-    if let Some(pid) = Pid::from_raw(pid) {
-        // It may have ended by itself.
-        let _ = kill_process(pid, Signal::KILL);
-    }
 }
 
 /// Pids of the yard's processes with this hidden verb.
@@ -89,7 +82,7 @@ fn an_agent_that_dies_at_any_moment_of_a_deploy_is_followed_by_one_that_finishes
         let mut up = up.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
         // Each round hits another step: a whole deploy takes some 300 ms.
         std::thread::sleep(Duration::from_millis(35 * round as u64));
-        kill(pid);
+        kill_and_wait(pid);
         let _ = up.wait();
         project.up();
         everything_is_well(&project, port, round);
@@ -112,7 +105,7 @@ fn an_agent_that_dies_while_it_takes_down_is_followed_by_one_that_finishes_it() 
         let down = down.stdout(Stdio::null()).stderr(Stdio::null());
         let mut down = down.spawn().expect("it starts");
         std::thread::sleep(Duration::from_millis(delay_ms));
-        kill(pid);
+        kill_and_wait(pid);
         let _ = down.wait();
         let _ = project.run(&["down", "-v"]).ok();
         wait_until("nothing is left", DEADLINE, || {
@@ -129,7 +122,7 @@ fn a_front_that_dies_is_started_again() {
     let before = project.field("pid");
     let front = helpers(&yard, "__front");
     assert_eq!(front.len(), 1, "one front serves the yard");
-    kill(front[0]);
+    kill_and_wait(front[0]);
     wait_until("the page is back", DEADLINE, || {
         get(port, "/").is_ok_and(|(status, _)| status == 200)
     });
@@ -145,9 +138,9 @@ fn agent_and_front_that_die_together_come_back_together() {
     let before = project.field("pid");
     let agent = yard.agent_pid();
     for front in helpers(&yard, "__front") {
-        kill(front);
+        kill_and_wait(front);
     }
-    kill(agent);
+    kill_and_wait(agent);
     wait_until("both are dead", DEADLINE, || yard.agent().is_none());
     project.up();
     wait_until("the page is back", DEADLINE, || get(port, "/").is_ok());
@@ -163,7 +156,7 @@ fn an_instance_whose_monitor_dies_is_not_lost_from_sight() {
     let monitors = helpers(&yard, "__monitor");
     assert_eq!(monitors.len(), 3, "each instance has one");
     for monitor in monitors {
-        kill(monitor);
+        kill_and_wait(monitor);
     }
     // Nobody could say how such an instance ends: it is ended, which the journal has.
     wait_until("all three ends are seen", DEADLINE, || {
