@@ -102,6 +102,15 @@ pub fn die_with_parent() -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) }).map(drop)
 }
 
+/// Takes [`die_with_parent`] back.
+///
+/// # Errors
+/// As `prctl(2)`.
+pub fn outlive_parent() -> io::Result<()> {
+    // SAFETY: prctl with plain numbers.
+    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, 0, 0, 0, 0) }).map(drop)
+}
+
 /// Sets capability sets of this process: `permitted` becomes permitted and effective, `bounding`
 /// is what may ever be gained; inheritable and ambient are cleared.
 ///

@@ -61,6 +61,7 @@ impl Environment {
     fn make_plan(&self) -> Plan {
         let mut read_set = ReadSet::new();
         read_set.insert(keys::wanted(&self.key), self.fence);
+        read_set.insert(keys::config(&self.key), self.data_revision);
         plan(&self.wanted, &self.observed, &self.view, read_set, self.fence)
     }
 

@@ -160,7 +160,8 @@ pub(crate) async fn spawn(yard: Arc<Yard>, key: EnvironmentKey) -> Result<Handle
     let (status, status_receiver) = watch::channel(Status::default());
     let mut environment = Environment::load(yard, key, sender.clone(), status).await?;
     let handle = Handle { messages: sender, status: status_receiver };
-    environment.step(Vec::new()).await;
+    // The front is told of it before anything is done: it must never be told that there is nothing.
+    environment.publish();
     let tasks = environment.yard.tasks.clone();
     tasks.spawn(format!("environment {}", environment.key), OnCancel::Drop, async move {
         environment.run(receiver).await;
@@ -170,6 +171,7 @@ pub(crate) async fn spawn(yard: Arc<Yard>, key: EnvironmentKey) -> Result<Handle
 
 impl Environment {
     async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
+        self.step(Vec::new()).await;
         while !self.gone {
             let wake = self.wake_after();
             let mut events = Vec::new();
@@ -294,6 +296,9 @@ impl Environment {
             self.open_error = Some(format!("the store cannot be written: {text}"));
             self.publish();
             return;
+        }
+        if self.facts.is_some() {
+            self.open_error = None;
         }
         self.publish();
         for action in begun {

@@ -221,6 +221,9 @@ impl Native {
         let mut command = self.helper("__worker", job, &[])?;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         brickyard_sys::command::new_session(&mut command);
+        // Until its container is on record a worker does not outlive who asked for it: the next
+        // agent sweeps up and starts anew.
+        brickyard_sys::command::die_with_parent(&mut command);
         let mut child =
             tokio::process::Command::from(command).spawn().map_err(Error::io("start a worker"))?;
         let refused = |reason: String| Error::Refused { id: request.id.clone(), reason };
@@ -287,6 +290,8 @@ impl Engine for Native {
         if let Ok(record) = self.record(&request.id)
             && !instance.exit().exists()
             && self.layout.is_populated(&format!("{}/c", self.paths.instance_cgroup(&request.id)))
+            // One that was started otherwise, by an agent that has died meanwhile, begins anew.
+            && self.request(&request.id).is_ok_and(|running| running == *request)
         {
             return Ok(Started { pid: record.pid });
         }

@@ -197,6 +197,7 @@ fn run(
     launch.wait_for_exec()?;
     let record =
         Record { pid, monitor: i32::try_from(std::process::id()).unwrap_or(0), run: job.run };
+    brickyard_sys::process::outlive_parent()?;
     super::write_atomically(&instance.started(), &serde_json::to_vec(&record)?)?;
     Ok(Running { pid, stdout: stdout_reader.into(), stderr: stderr_reader.into() })
 }

@@ -1,0 +1,167 @@
+//! A published port goes on serving while what is behind it changes.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use brickyard_testkit::{DEADLINE, Project, Yard, get, wait_until};
+
+use crate::support::yard_with_box;
+
+/// Two instances of a page that shows `TEXT`, replaced start first.
+fn project(yard: &Yard) -> (Project<'_>, u16) {
+    let port = yard.port();
+    let model = format!(
+        r#"
+name: serving
+services:
+  web:
+    image: box
+    command: [sh, -c, "echo page TEXT >/www/index.html; exec httpd -f -p 80 -h /www"]
+    stop_signal: KILL
+    ports: ["127.0.0.1:{port}:80"]
+    deploy: {{replicas: 2, update_config: {{order: start-first}}}}
+    x-brickyard: {{provides: {{http: {{port: 80, protocol: http, health: {{path: /}}}}}}}}
+"#
+    );
+    let project = yard.project("serving", &[("compose.yaml", &model.replace("TEXT", "one"))]);
+    project.up();
+    (project, port)
+}
+
+/// Asks for the page all the time while `change` goes on; how often it was served, and what else
+/// came back.
+fn while_asking(port: u16, change: impl FnOnce()) -> (usize, Vec<String>) {
+    let stop = AtomicBool::new(false);
+    let served = AtomicUsize::new(0);
+    let failures = std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut failures = Vec::new();
+                    while !stop.load(Ordering::Relaxed) {
+                        match get(port, "/") {
+                            Ok((200, _)) => {
+                                served.fetch_add(1, Ordering::Relaxed);
+                            }
+                            other => failures.push(format!("{other:?}")),
+                        }
+                    }
+                    failures
+                })
+            })
+            .collect();
+        // Whatever becomes of the change, the askers end.
+        let changed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(change));
+        stop.store(true, Ordering::Relaxed);
+        let ended = asking.into_iter().flat_map(|asker| asker.join().expect("it only asks"));
+        let failures: Vec<String> = ended.collect();
+        if let Err(panic) = changed {
+            std::panic::resume_unwind(panic);
+        }
+        failures
+    });
+    (served.into_inner(), failures)
+}
+
+#[track_caller]
+fn nothing_failed(asked: (usize, Vec<String>)) {
+    let (served, failures) = asked;
+    assert!(served > 20, "only {served} requests were served");
+    assert!(failures.is_empty(), "{} of {served} requests failed: {failures:#?}", failures.len());
+}
+
+#[test]
+fn a_start_first_deploy_drops_no_request() {
+    let yard = yard_with_box();
+    let (project, port) = project(&yard);
+    nothing_failed(while_asking(port, || {
+        project.edit("compose.yaml", "page one", "page two");
+        project.up();
+        project.edit("compose.yaml", "page two", "page three");
+        project.up();
+    }));
+    for _ in 0..4 {
+        assert_eq!(get(port, "/").expect("it is served").1, "page three\n");
+    }
+}
+
+#[test]
+fn a_restart_of_a_whole_service_is_done_one_by_one() {
+    let yard = yard_with_box();
+    let (project, port) = project(&yard);
+    nothing_failed(while_asking(port, || {
+        let _ = project.run(&["restart", "web"]).ok();
+    }));
+}
+
+#[test]
+fn scaling_drops_no_request() {
+    let yard = yard_with_box();
+    let (project, port) = project(&yard);
+    nothing_failed(while_asking(port, || {
+        let _ = project.run(&["scale", "web=4"]).ok();
+        let _ = project.run(&["scale", "web=1"]).ok();
+    }));
+}
+
+#[test]
+fn the_agents_death_drops_no_request() {
+    let yard = yard_with_box();
+    let (project, port) = project(&yard);
+    nothing_failed(while_asking(port, || {
+        yard.kill_agent();
+        project.up();
+    }));
+}
+
+#[test]
+fn an_instance_that_dies_is_taken_out_at_once() {
+    let yard = yard_with_box();
+    let (project, port) = project(&yard);
+    let pid = project.instance("web/1")["pid"].as_i64().expect("it runs");
+    brickyard_testkit::kill_and_wait(i32::try_from(pid).expect("a pid fits"));
+    // The front finds out by itself; the other one serves.
+    nothing_failed(while_asking(port, || {
+        wait_until("its end is seen", DEADLINE, || project.instance("web/1")["state"] == "exited");
+        std::thread::sleep(Duration::from_millis(50));
+    }));
+}
+
+#[test]
+fn a_new_generation_that_does_not_get_well_leaves_the_old_one_serving() {
+    let yard = yard_with_box();
+    let (project, port) = project(&yard);
+    let before = project.field("pid");
+    project.edit("compose.yaml", "exec httpd -f", "exec no-such-httpd -f");
+    nothing_failed(while_asking(port, || {
+        let failed = project.run(&["up", "-d"]).fails_with(1);
+        let _ = failed.says("/serving/dev/web/").says("no-such-httpd");
+    }));
+    assert_eq!(project.field("pid"), before);
+    // The mended file goes through.
+    project.edit("compose.yaml", "no-such-httpd", "httpd");
+    project.edit("compose.yaml", "page one", "page two");
+    project.up();
+    assert_eq!(get(port, "/").expect("it is served").1, "page two\n");
+}
+
+#[test]
+fn logs_are_followed_from_one_generation_to_the_next() {
+    let yard = yard_with_box();
+    let model = "name: follow\nservices:\n  app:\n    image: box\n    command: [sh, -c, 'echo said first; exec sleep 1000']\n    stop_signal: KILL\n";
+    let project = yard.project("follow", &[("compose.yaml", model)]);
+    project.up();
+    let out = yard.home().join("followed");
+    let file = project.directory().join("compose.yaml");
+    let mut follow = yard.command(&["-f", file.as_str(), "logs", "-f"]);
+    follow.stdout(std::fs::File::create(&out).expect("it can be written"));
+    let mut follow = follow.spawn().expect("it starts");
+    let followed = || std::fs::read_to_string(&out).unwrap_or_default();
+    wait_until("what was said is shown", DEADLINE, || followed().contains("said first"));
+    project.edit("compose.yaml", "said first", "said second");
+    project.up();
+    wait_until("what the next says is shown", DEADLINE, || followed().contains("said second"));
+    follow.kill().expect("it runs");
+    let _ = follow.wait();
+    assert_eq!(followed(), "app/1 | said first\napp/1 | said second\n");
+}
