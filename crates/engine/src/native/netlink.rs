@@ -118,6 +118,7 @@ pub(crate) fn add_veth(
     name: &str,
     bridge: Option<u32>,
     peer: &str,
+    peer_mac: Option<[u8; 6]>,
     peer_namespace: BorrowedFd<'_>,
 ) -> Request {
     let mut other = LinkMessage::default();
@@ -126,6 +127,7 @@ pub(crate) fn add_veth(
         LinkAttribute::IfName(peer.to_owned()),
         LinkAttribute::NetNsFd(peer_namespace.as_raw_fd()),
     ];
+    other.attributes.extend(peer_mac.map(|mac| LinkAttribute::Address(mac.to_vec())));
     let mut attributes = vec![LinkAttribute::IfName(name.to_owned())];
     attributes.extend(bridge.map(LinkAttribute::Controller));
     attributes.push(LinkAttribute::LinkInfo(vec![

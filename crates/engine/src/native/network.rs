@@ -49,7 +49,7 @@ pub(crate) fn create(plot: Plot, pin: &Utf8Path, host_link: &str) -> io::Result<
         netlink.run(vec![
             set_up(LOOPBACK),
             add_bridge(BRIDGE),
-            add_veth(UPLINK, None, host_link, host_namespace.as_fd()),
+            add_veth(UPLINK, None, host_link, None, host_namespace.as_fd()),
         ])?;
         let (bridge, uplink) = (link_index(BRIDGE)?, link_index(UPLINK)?);
         netlink.run(vec![
@@ -114,7 +114,13 @@ pub(crate) fn connect(
     let home = File::open("/proc/self/ns/net")?;
     enter_network(File::open(pin)?)?;
     let bridge = link_index(BRIDGE)?;
-    Netlink::open()?.run(vec![add_veth(link, Some(bridge), ETH, instance)])?;
+    Netlink::open()?.run(vec![add_veth(
+        link,
+        Some(bridge),
+        ETH,
+        Some(mac_of(address)),
+        instance,
+    )])?;
     enter_network(instance)?;
     let eth = link_index(ETH)?;
     Netlink::open()?.run(vec![
@@ -124,6 +130,13 @@ pub(crate) fn connect(
         add_route(None, Some(facts.gateway), eth, None),
     ])?;
     enter_network(home)
+}
+
+/// A locally administered MAC address that follows from the IP address: an instance that is
+/// started again keeps both, so no neighbour remembers a wrong one.
+fn mac_of(address: Ipv4Addr) -> [u8; 6] {
+    let [a, b, c, d] = address.octets();
+    [0x02, 0x42, a, b, c, d]
 }
 
 /// Brings up the loopback of a network namespace that has nothing else.
