@@ -36,6 +36,8 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &DownArgs) -> Result<(
     };
     match follow::send(ui, &client, &key, &Command::Down { volumes: args.volumes }).await {
         Err(CommandError::Failed { kind: brickyard_api::FailureKind::NotFound, .. }) => {
+            // The agent may just have finished what a former `down` began.
+            wait_for_own_end(&client, &agent).await;
             ui.say(&format!("nothing runs in /{}/{}", key.system, key.environment));
             Ok(())
         }

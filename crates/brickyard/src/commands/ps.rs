@@ -73,7 +73,10 @@ fn row(instance: &InstanceView) -> Vec<String> {
         short_address(instance),
         instance.generation.to_string(),
         state,
-        instance.health.clone(),
+        match instance.state.as_str() {
+            "running" => instance.health.clone(),
+            _ => "-".to_owned(),
+        },
         instance.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
         instance.ip.clone(),
         instance.image.clone(),
