@@ -8,6 +8,5 @@ mod chaos;
 mod father;
 mod leftovers;
 mod living;
-mod serving;
 mod support;
 mod verbs;
