@@ -11,7 +11,7 @@ pub mod client;
 
 use std::collections::BTreeMap;
 
-use brickyard_core::{Digest, Event, ServiceName, Slot};
+use brickyard_core::{Digest, ServiceName, Slot};
 use brickyard_model::release::Release;
 use brickyard_plan::Plan;
 use serde::{Deserialize, Serialize};
@@ -25,11 +25,11 @@ pub const SOCKET: &str = "agent.sock";
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "command")]
 pub enum Command {
-    /// Deploys a release; `read` is the plan that was agreed to, if any.
+    /// Deploys a release.
     Deploy {
         /// The release.
         release: Box<Release>,
-        /// Services to start; empty means all.
+        /// Numbers of instances other than the model's.
         replicas: BTreeMap<ServiceName, u32>,
     },
     /// Takes everything away.
@@ -96,11 +96,6 @@ pub enum Progress {
     State {
         /// Instances with what they wait for.
         instances: Vec<InstanceView>,
-    },
-    /// Something happened.
-    Event {
-        /// What.
-        event: Event,
     },
     /// Everything is as it should be.
     Done {

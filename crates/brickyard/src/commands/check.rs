@@ -1,5 +1,6 @@
 //! `check`.
 
+use brickyard_model::System;
 use clap::Args;
 
 use crate::context::Context;
@@ -38,8 +39,15 @@ pub(crate) fn run(ui: &Ui, context: &Context, _: &CheckArgs) -> Result<(), Comma
     Ok(())
 }
 
+/// Loads a model whose templates parse, too.
+pub(crate) fn valid_model(ui: &Ui, context: &Context) -> Result<System, CommandError> {
+    let system = context.model(ui)?;
+    let findings = templates(&system);
+    if findings.is_empty() { Ok(system) } else { Err(CommandError::Findings(findings)) }
+}
+
 /// Templates that do not parse, with their place in their own file.
-pub(crate) fn templates(system: &brickyard_model::System) -> brickyard_core::Diagnostics {
+fn templates(system: &System) -> brickyard_core::Diagnostics {
     use brickyard_core::{Code, Diagnostic, Source};
     let mut findings = Vec::new();
     for (name, service) in &system.services {

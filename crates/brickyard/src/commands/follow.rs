@@ -31,7 +31,6 @@ pub(crate) async fn send(
         match lines.next::<Progress>().await? {
             Some(Progress::Accepted { revision: made }) => revision = made,
             Some(Progress::State { instances }) => display.show(&instances),
-            Some(Progress::Event { .. }) => {}
             Some(Progress::Done { instances }) => {
                 display.end();
                 return Ok(Done { revision, instances });

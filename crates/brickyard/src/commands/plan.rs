@@ -20,11 +20,7 @@ pub(crate) struct PlanArgs {
 }
 
 pub(crate) async fn run(ui: &Ui, context: &Context, args: &PlanArgs) -> Result<(), CommandError> {
-    let system = context.model(ui)?;
-    let findings = check::templates(&system);
-    if !findings.is_empty() {
-        return Err(CommandError::Findings(findings));
-    }
+    let system = check::valid_model(ui, context)?;
     let key =
         EnvironmentKey { system: system.name.clone(), environment: context.environment_name()? };
     let request = PlanRequest { release: context.release(ui, system, false)? };

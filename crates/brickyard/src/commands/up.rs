@@ -31,11 +31,7 @@ pub(crate) struct UpArgs {
 }
 
 pub(crate) async fn run(ui: &Ui, context: &Context, args: &UpArgs) -> Result<(), CommandError> {
-    let system = context.model(ui)?;
-    let findings = check::templates(&system);
-    if !findings.is_empty() {
-        return Err(CommandError::Findings(findings));
-    }
+    let system = check::valid_model(ui, context)?;
     let key =
         EnvironmentKey { system: system.name.clone(), environment: context.environment_name()? };
     let replicas = replicas(&system, args)?;
