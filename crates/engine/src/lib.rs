@@ -154,6 +154,17 @@ pub struct StartRequest {
     pub hostname: String,
 }
 
+impl StartRequest {
+    /// The host name that the instance gets.
+    #[must_use]
+    pub fn effective_hostname(&self) -> &str {
+        match self.spec.hostname.as_str() {
+            "" => &self.hostname,
+            name => name,
+        }
+    }
+}
+
 /// A started instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Started {

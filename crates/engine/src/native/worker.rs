@@ -119,10 +119,7 @@ fn start(job: &Job) -> io::Result<Running> {
     }
     .map_err(context("connect the network"))?;
     write_files(&rootfs, &request, &job.facts)?;
-    let hostname = match request.spec.hostname.as_str() {
-        "" => request.hostname.as_str(),
-        name => name,
-    };
+    let hostname = request.effective_hostname();
     let user = user::resolve(&rootfs.root, &request.spec.user).map_err(io::Error::other)?;
     let capabilities = capability::resolve(&request.spec.cap_add, &request.spec.cap_drop)
         .map_err(io::Error::other)?;
@@ -234,10 +231,7 @@ fn write_files(
     request: &StartRequest,
     facts: &EnvironmentFacts,
 ) -> io::Result<()> {
-    let hostname = match request.spec.hostname.as_str() {
-        "" => request.hostname.as_str(),
-        name => name,
-    };
+    let hostname = request.effective_hostname();
     let mut hosts = String::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n");
     if let Some(address) = request.address {
         hosts.push_str(&format!("{address}\t{hostname}\n"));
