@@ -15,8 +15,8 @@ use camino::Utf8PathBuf;
 use tokio::sync::watch;
 
 use crate::{
-    Engine, EnvironmentFacts, EnvironmentKey, Error, ExecOutput, ExecRequest, FileWrite,
-    InstanceId, Known, KnownState, Staged, StartRequest, Started, signal_number,
+    Connection, Engine, EnvironmentFacts, EnvironmentKey, Error, ExecOutput, ExecRequest,
+    FileWrite, InstanceId, Known, KnownState, Staged, StartRequest, Started, signal_number,
 };
 
 #[derive(Debug)]
@@ -34,6 +34,7 @@ struct State {
     next_pid: i32,
     refusals: BTreeMap<String, String>,
     exec_codes: BTreeMap<String, i32>,
+    connections: BTreeMap<InstanceId, Vec<Connection>>,
     signals: Vec<(InstanceId, String)>,
 }
 
@@ -63,6 +64,11 @@ impl Fake {
     /// Sets the exit code of commands whose program is `program`; others exit with 0.
     pub fn exec_code(&self, program: &str, code: i32) {
         self.state().exec_codes.insert(program.to_owned(), code);
+    }
+
+    /// Sets the connections that others have to an instance.
+    pub fn connect(&self, id: &InstanceId, connections: Vec<Connection>) {
+        self.state().connections.insert(id.clone(), connections);
     }
 
     /// Lets an instance end by itself.
@@ -229,6 +235,12 @@ impl Engine for Fake {
     async fn discard_file(&self, id: &InstanceId, staged: &Staged) -> Result<(), Error> {
         self.state().running(id)?.staged.remove(&staged.dest);
         Ok(())
+    }
+
+    async fn connections(&self, id: &InstanceId) -> Result<Vec<Connection>, Error> {
+        let mut state = self.state();
+        state.running(id)?;
+        Ok(state.connections.get(id).cloned().unwrap_or_default())
     }
 
     fn log_files(&self, _: &InstanceId) -> Vec<PathBuf> {

@@ -11,7 +11,7 @@ pub mod fake;
 pub mod native;
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use async_trait::async_trait;
@@ -225,6 +225,27 @@ pub struct ExecOutput {
     pub output: Vec<u8>,
 }
 
+/// A TCP connection that somebody has opened to an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connection {
+    /// The other end.
+    pub peer: SocketAddr,
+    /// The instance's port.
+    pub port: u16,
+    /// Whether the instance may still send something new.
+    pub is_open: bool,
+    /// Bytes that the instance has not read yet, or the other end not acknowledged.
+    pub queued_bytes: u64,
+    /// Bytes that the instance has received.
+    pub received_bytes: u64,
+    /// Bytes that it has sent.
+    pub sent_bytes: u64,
+    /// How long ago the last of the received ones came; since the connection was opened when none did.
+    pub received_ago_ms: u64,
+    /// How long ago the instance sent something, or since the connection was opened.
+    pub sent_ago_ms: u64,
+}
+
 /// Most output of a command that is kept.
 pub const EXEC_OUTPUT_BYTES_MAX: usize = 64 * 1024;
 
@@ -287,6 +308,9 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Removes a staged file.
     async fn discard_file(&self, id: &InstanceId, staged: &Staged) -> Result<(), Error>;
+
+    /// Connections that others have opened to a generation that runs.
+    async fn connections(&self, id: &InstanceId) -> Result<Vec<Connection>, Error>;
 
     /// Files that hold a generation's output, the oldest first.
     fn log_files(&self, id: &InstanceId) -> Vec<PathBuf>;

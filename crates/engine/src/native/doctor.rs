@@ -72,8 +72,8 @@ fn kernel() -> Finding {
     let release = read("/proc/sys/kernel/osrelease");
     let mut numbers = release.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    // Overlay layers are handed over as open mounts, which came with Linux 6.13.
-    finding("kernel", version >= (6, 13), release).hint("Linux 6.13 or newer is needed")
+    // Overlay over layers with mapped ids came with Linux 5.19.
+    finding("kernel", version >= (5, 19), release).hint("Linux 5.19 or newer is needed")
 }
 
 fn cgroups() -> Finding {

@@ -9,6 +9,8 @@
 mod bundle;
 mod capability;
 mod cgroup;
+mod connections;
+mod copy;
 pub mod doctor;
 mod inside;
 mod launch;
@@ -42,7 +44,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 
 use crate::{
-    EXEC_OUTPUT_BYTES_MAX, Engine, EnvironmentFacts, EnvironmentKey, Error, ExecOutput,
+    Connection, EXEC_OUTPUT_BYTES_MAX, Engine, EnvironmentFacts, EnvironmentKey, Error, ExecOutput,
     ExecRequest, FileWrite, InstanceId, Known, KnownState, Staged, StartRequest, Started,
     signal_number,
 };
@@ -437,6 +439,16 @@ impl Engine for Native {
 
     async fn discard_file(&self, id: &InstanceId, staged: &Staged) -> Result<(), Error> {
         self.change_file(id, &staged.dest, FileStep::Discard, &[]).await
+    }
+
+    async fn connections(&self, id: &InstanceId) -> Result<Vec<Connection>, Error> {
+        let path = format!("/proc/{}/ns/net", self.target(id)?.pid);
+        let not_running = Error::NotRunning { id: id.clone() };
+        blocking(move || {
+            let namespace = fs::File::open(path).map_err(|_| not_running)?;
+            connections::inbound(&namespace).map_err(Error::io("list an instance's connections"))
+        })
+        .await
     }
 
     fn log_files(&self, id: &InstanceId) -> Vec<PathBuf> {

@@ -104,10 +104,12 @@ fn link(attributes: Vec<LinkAttribute>, what: String) -> Request {
     Request { message: RouteNetlinkMessage::NewLink(message), create: true, what }
 }
 
-/// A bridge.
-pub(crate) fn add_bridge(name: &str) -> Request {
+/// A bridge with a MAC address of its own: without one it would take the lowest of its ports' and
+/// change it as ports come and go, while instances go on sending to the one that they know.
+pub(crate) fn add_bridge(name: &str, mac: [u8; 6]) -> Request {
     let attributes = vec![
         LinkAttribute::IfName(name.to_owned()),
+        LinkAttribute::Address(mac.to_vec()),
         LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
     ];
     link(attributes, format!("add bridge `{name}`"))

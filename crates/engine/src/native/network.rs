@@ -29,7 +29,7 @@ const ETH: &str = "eth0";
 const LOOPBACK: u32 = 1;
 
 /// Runs `work` on a thread that may change its network namespace without anybody noticing.
-fn on_own_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+pub(crate) fn on_own_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     std::thread::scope(|scope| {
         scope
             .spawn(work)
@@ -48,7 +48,7 @@ pub(crate) fn create(plot: Plot, pin: &Utf8Path, host_link: &str) -> io::Result<
         let mut netlink = Netlink::open()?;
         netlink.run(vec![
             set_up(LOOPBACK),
-            add_bridge(BRIDGE),
+            add_bridge(BRIDGE, mac_of(plot.gateway())),
             add_veth(UPLINK, None, host_link, None, host_namespace.as_fd()),
         ])?;
         let (bridge, uplink) = (link_index(BRIDGE)?, link_index(UPLINK)?);

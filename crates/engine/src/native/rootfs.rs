@@ -2,10 +2,11 @@
 //! idmapped into it, first files written. All of it is mounted in the worker's mount namespace
 //! alone, so that a dead worker leaves no mount behind.
 
+use std::ffi::CString;
 use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::chown;
 
 use brickyard_core::spec::{Mount, MountKind};
 use brickyard_sys::mount::{Attributes, attach, clone_tree, set_attributes};
@@ -13,8 +14,14 @@ use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid, openat2};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
+use super::copy;
 use super::paths::{InstancePaths, Paths};
 use crate::{FileWrite, StartRequest};
+
+/// The kernel reads one page of a mount's options, with the zero at their end.
+const MOUNT_OPTIONS_MAX: usize = 4095;
+/// How a directory is opened that is only stood in.
+const DIR_FLAGS: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// A mounted root file system.
 pub(crate) struct Rootfs {
@@ -43,6 +50,9 @@ pub(crate) fn mount(
     Ok(rootfs)
 }
 
+/// Layers lie under the mount point as `0`, `1`, ... in a small memory file system that the overlay
+/// then covers. Overlay takes mapped layers by path from Linux 5.19 on, by descriptor only from
+/// 6.13 on; and the short relative names are all that an instance can read of them.
 fn overlay(
     paths: &Paths,
     instance: &InstancePaths,
@@ -54,8 +64,8 @@ fn overlay(
         fs::create_dir_all(&dir)?;
         chown(&dir, Some(uid_base), Some(uid_base))?;
     }
-    fs::create_dir_all(instance.rootfs())?;
-    let filesystem = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let target = instance.rootfs();
+    fs::create_dir_all(&target)?;
     let mut layers: Vec<Utf8PathBuf> = request.layers.iter().rev().cloned().collect();
     if layers.is_empty() {
         // An image from scratch without files: overlay wants one layer all the same.
@@ -63,36 +73,55 @@ fn overlay(
         fs::create_dir_all(&empty)?;
         layers.push(empty);
     }
-    // A detached mount lives as long as its descriptor: they stay open until the overlay is made.
-    let mut trees = Vec::new();
-    for layer in &layers {
+    attach(memory(&[("mode", "0711".to_owned())])?, open_dir(&target)?)?;
+    let shelf = open_dir(&target)?;
+    for (number, layer) in layers.iter().enumerate() {
+        let name = number.to_string();
+        rustix::fs::mkdirat(&shelf, &name, Mode::from_raw_mode(0o711))?;
         let tree = clone_tree(CWD, layer.as_std_path(), false)
             .map_err(context(format!("open layer `{layer}`")))?;
         let attributes =
             Attributes { read_only: true, idmap: Some(user_namespace), ..Attributes::default() };
         set_attributes(&tree, attributes).map_err(context("map the layer's ids"))?;
-        rustix::mount::fsconfig_set_fd(filesystem.as_fd(), "lowerdir+", tree.as_fd())
-            .map_err(|err| context("add a layer to the overlay")(err.into()))?;
-        trees.push(tree);
+        let place = rustix::fs::openat(&shelf, &name, DIR_FLAGS, Mode::empty())?;
+        attach(tree, place)?;
     }
-    let text = |key: &str, value: &Utf8Path| {
-        rustix::mount::fsconfig_set_string(filesystem.as_fd(), key, value.as_std_path())
-    };
-    text("upperdir", &instance.upper())?;
-    text("workdir", &instance.work())?;
+    let options = overlay_options(layers.len())?;
+    let home = rustix::fs::openat(CWD, ".", DIR_FLAGS, Mode::empty())?;
+    rustix::process::fchdir(&shelf)?;
+    let flags = rustix::mount::MountFlags::empty();
+    let mounted =
+        rustix::mount::mount("overlay", target.as_std_path(), "overlay", flags, &*options);
+    rustix::process::fchdir(&home)?;
+    Ok(mounted?)
+}
+
+/// Options of an overlay as seen from the memory file system with its layers.
+fn overlay_options(layer_count: usize) -> io::Result<CString> {
+    let names: Vec<String> = (0..layer_count).map(|number| number.to_string()).collect();
+    let options = format!("lowerdir={},upperdir=../upper,workdir=../work", names.join(":"));
+    if options.len() > MOUNT_OPTIONS_MAX {
+        return Err(io::Error::other(format!("an image of {layer_count} layers has too many")));
+    }
+    Ok(CString::new(options)?)
+}
+
+/// A detached file system in memory.
+fn memory(options: &[(&str, String)]) -> io::Result<OwnedFd> {
+    let filesystem = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for (key, value) in options {
+        rustix::mount::fsconfig_set_string(filesystem.as_fd(), *key, value.as_str())?;
+    }
     rustix::mount::fsconfig_create(filesystem.as_fd())?;
-    let mounted = rustix::mount::fsmount(
+    Ok(rustix::mount::fsmount(
         filesystem.as_fd(),
         FsMountFlags::FSMOUNT_CLOEXEC,
         MountAttrFlags::empty(),
-    )?;
-    drop(trees);
-    attach(mounted, open_dir(&instance.rootfs())?)
+    )?)
 }
 
 fn open_dir(path: &Utf8Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat(CWD, path.as_std_path(), flags, Mode::empty())?)
+    Ok(rustix::fs::openat(CWD, path.as_std_path(), DIR_FLAGS, Mode::empty())?)
 }
 
 /// Wraps an error with what was tried.
@@ -179,7 +208,13 @@ impl Rootfs {
         }
         let source = match &mount.kind {
             MountKind::Tmpfs { size_bytes, mode } => {
-                let tree = self.tmpfs(*size_bytes, mode.unwrap_or(0o1777))?;
+                let mut options = vec![
+                    ("mode", format!("{:o}", mode.unwrap_or(0o1777))),
+                    ("uid", self.uid_base.to_string()),
+                    ("gid", self.uid_base.to_string()),
+                ];
+                options.extend(size_bytes.map(|size| ("size", size.to_string())));
+                let tree = memory(&options)?;
                 set_attributes(
                     &tree,
                     Attributes {
@@ -220,42 +255,27 @@ impl Rootfs {
         attach(tree, target)
     }
 
-    fn tmpfs(&self, size_bytes: Option<u64>, mode: u32) -> io::Result<OwnedFd> {
-        let filesystem = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        let text = |key: &str, value: String| {
-            rustix::mount::fsconfig_set_string(filesystem.as_fd(), key, value)
-        };
-        if let Some(size) = size_bytes {
-            text("size", size.to_string())?;
-        }
-        text("mode", format!("{mode:o}"))?;
-        text("uid", self.uid_base.to_string())?;
-        text("gid", self.uid_base.to_string())?;
-        rustix::mount::fsconfig_create(filesystem.as_fd())?;
-        Ok(rustix::mount::fsmount(
-            filesystem.as_fd(),
-            FsMountFlags::FSMOUNT_CLOEXEC,
-            MountAttrFlags::empty(),
-        )?)
-    }
-
-    /// Makes a named volume on first use, with owner and mode of the image's directory, so that
-    /// software that does not run as root can write to it.
+    /// Makes a named volume on first use, with what the image has at its place: contents, owner and
+    /// mode, so that software that does not run as root can write to it.
     fn ensure_volume(&self, path: &Utf8Path, target: &Utf8Path) -> io::Result<()> {
         if path.exists() {
             return Ok(());
         }
         let parent = path.parent().unwrap_or(path);
         fs::create_dir_all(parent)?;
-        let staged = parent.join(format!(".{}.new", path.file_name().unwrap_or_default()));
-        let _ = fs::remove_dir_all(&staged);
-        fs::create_dir(&staged)?;
+        let name = format!(".{}.new", path.file_name().unwrap_or_default());
+        let staged = parent.join(&name);
+        match fs::remove_dir_all(&staged) {
+            Err(err) if err.kind() != ErrorKind::NotFound => return Err(err),
+            _ => fs::create_dir(&staged)?,
+        }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         if let Ok(image_dir) = self.open(target, flags, Mode::empty()) {
-            let meta = fs::File::from(image_dir).metadata()?;
             let inside = |id: u32| id.saturating_sub(self.uid_base);
-            chown(&staged, Some(inside(meta.uid())), Some(inside(meta.gid())))?;
-            fs::set_permissions(&staged, meta.permissions())?;
+            copy::contents(&image_dir, &copy::open(&staged)?, &inside)
+                .map_err(context(format!("copy the image's `{target}` into the volume")))?;
+            let stat = rustix::fs::fstat(&image_dir)?;
+            copy::give(copy::open(parent)?, &CString::new(name)?, &stat, &inside)?;
         }
         fs::rename(&staged, path)
     }
@@ -274,5 +294,19 @@ impl Rootfs {
             }
             other => other,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_are_named_by_number_and_fit_into_a_page() {
+        let options = overlay_options(2).unwrap();
+        assert_eq!(options.to_str(), Ok("lowerdir=0:1,upperdir=../upper,workdir=../work"));
+        // Docker's limit is 127 layers.
+        overlay_options(500).unwrap();
+        overlay_options(5000).unwrap_err();
     }
 }
