@@ -5,10 +5,12 @@
 //! one that is on its way out.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use brickyard_core::Address;
 use brickyard_engine::EnvironmentKey;
 use brickyard_front::{Client, ClientError, Listener, Problem, Snapshot, Zone};
 use camino::Utf8PathBuf;
@@ -49,6 +51,16 @@ impl FrontLink {
             acknowledged: watch::channel(0).0,
             problems: Mutex::new(Vec::new()),
         }
+    }
+
+    /// Keeps what the front serves for an environment of which nothing else is known.
+    pub(crate) fn keep(&self, key: &EnvironmentKey, address: &Address) {
+        let served = brickyard_front::snapshot::persisted(&self.root).unwrap_or_default();
+        let owner = address.to_string();
+        let is_its = |other: &str| other == owner || other.starts_with(&format!("{owner}/"));
+        let listeners = served.listeners.into_iter().filter(|one| is_its(&one.owner)).collect();
+        let zone = served.zones.into_iter().find(|zone| is_its(&zone.owner));
+        self.set(key, Some(Part { listeners, zone }));
     }
 
     fn parts(&self) -> std::sync::MutexGuard<'_, (u64, BTreeMap<EnvironmentKey, Part>)> {
@@ -165,11 +177,17 @@ impl FrontLink {
         client.publish(snapshot).await.map(|ack| ack.problems)
     }
 
+    /// Where the front says what went wrong.
+    fn log(&self) -> Stdio {
+        let file = File::options().create(true).append(true).open(self.root.join("front.log"));
+        file.map_or_else(|_| Stdio::null(), Stdio::from)
+    }
+
     /// Starts the front's process, which outlives the agent.
     fn start(&self) {
         let mut command = std::process::Command::new(&self.binary);
         command.arg("__front").arg(&self.root);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(self.log());
         brickyard_sys::command::new_session(&mut command);
         // The runtime reaps it when it ends before the agent.
         if let Err(err) = tokio::process::Command::from(command).spawn() {

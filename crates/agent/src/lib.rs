@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod drain;
 mod environment;
 mod front_link;
 mod images;
@@ -21,8 +22,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use brickyard_core::EventKind;
 use brickyard_core::clock::SystemClock;
+use brickyard_core::{Address, EventKind};
 use brickyard_engine::{Engine, EnvironmentKey};
 use brickyard_store::{Redb, Store};
 use camino::Utf8PathBuf;
@@ -60,14 +61,6 @@ pub enum Error {
     /// The engine fails.
     #[error("{}", .0.whole())]
     Engine(brickyard_engine::Error),
-    /// An environment cannot be taken up.
-    #[error("environment {key}: {text}")]
-    Environment {
-        /// Which.
-        key: EnvironmentKey,
-        /// Why.
-        text: String,
-    },
     /// The socket cannot be served.
     #[error("failed to listen on `{socket}`")]
     Socket {
@@ -145,8 +138,14 @@ async fn take_up(yard: &Arc<Yard>, server: &Server) -> Result<(), Error> {
         yard.engine.close_environment(&key).await.map_err(Error::Engine)?;
     }
     for key in stored {
-        let opened = server.open(&key).await;
-        opened.map_err(|text| Error::Environment { key: key.clone(), text })?;
+        if let Err(text) = server.open(&key).await {
+            // It runs on as it is, and its ports are served; the others are not its victims.
+            tracing::error!("environment {key} cannot be taken up: {text}");
+            let address = Address::environment(&key.system, &key.environment);
+            yard.front.keep(&key, &address);
+            let event = Draft::new(EventKind::EnvironmentFailed, address).with("reason", text);
+            yard.journal.note(event).await?;
+        }
     }
     Ok(())
 }

@@ -58,6 +58,9 @@ pub enum EventKind {
     /// A reload failed and will be repeated.
     #[serde(rename = "template.reload_failed")]
     TemplateReloadFailed,
+    /// An environment cannot be taken up; what runs in it goes on.
+    #[serde(rename = "environment.failed")]
+    EnvironmentFailed,
     /// The agent began to serve.
     #[serde(rename = "agent.started")]
     AgentStarted,

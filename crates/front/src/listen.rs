@@ -21,8 +21,10 @@ use crate::balance::Balance;
 const BACKLOG: u32 = 4096;
 /// Simultaneous connections of one port; more wait in the backlog.
 const CONNECTIONS_MAX: usize = 16 << 10;
-/// How long one backend may take to answer.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
+/// How long one attempt to connect may take. Backends are on this machine and answer within a
+/// millisecond; a first packet that is lost, as to one that is just being started again, would be
+/// sent anew by the kernel only after a second.
+const CONNECT_DEADLINE: Duration = Duration::from_millis(250);
 /// How long a connection waits for a backend, as while an instance is stopped and started again.
 const BACKEND_PATIENCE: Duration = Duration::from_secs(5);
 /// Pause before backends that all failed are tried again.

@@ -135,7 +135,7 @@ pub async fn serve(root: &Utf8Path, stop: CancellationToken) -> Result<Ended, Se
         ending: AtomicBool::new(false),
         empty: CancellationToken::new(),
     });
-    if let Some(snapshot) = persisted(root) {
+    if let Some(snapshot) = crate::snapshot::persisted(root) {
         front.state.lock().await.apply(snapshot).await;
     }
     let socket = listen(root).map_err(failed(SOCKET))?;
@@ -190,14 +190,6 @@ fn listen(root: &Utf8Path) -> io::Result<UnixListener> {
     let listener = UnixListener::bind(&path)?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
     Ok(listener)
-}
-
-/// What was served last; one that cannot be read is as good as none, the agent tells it again.
-fn persisted(root: &Utf8Path) -> Option<Snapshot> {
-    let bytes = fs::read(root.join(SNAPSHOT)).ok()?;
-    serde_json::from_slice(&bytes)
-        .inspect_err(|err| tracing::warn!("ignoring a broken {SNAPSHOT}: {err}"))
-        .ok()
 }
 
 fn persist(root: &Utf8Path, snapshot: &Snapshot) -> io::Result<()> {

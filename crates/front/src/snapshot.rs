@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
+
+use crate::SNAPSHOT;
 
 /// Everything that the front serves. An empty one ends it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,4 +67,14 @@ pub struct Problem {
     pub owner: String,
     /// What could not be done, with the system's answer.
     pub text: String,
+}
+
+/// What the front of the yard at `root` was told last; one that cannot be read is as good as none:
+/// the agent tells it again.
+#[must_use]
+pub fn persisted(root: &Utf8Path) -> Option<Snapshot> {
+    let bytes = std::fs::read(root.join(SNAPSHOT)).ok()?;
+    serde_json::from_slice(&bytes)
+        .inspect_err(|err| tracing::warn!("ignoring a broken {SNAPSHOT}: {err}"))
+        .ok()
 }

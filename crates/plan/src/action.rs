@@ -27,11 +27,39 @@ pub struct StartJob {
     pub pinned: BTreeMap<Alias, Vec<Target>>,
 }
 
+/// Whose connections a generation may finish before it is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drain {
+    /// Everybody's: all know that others take its place.
+    Everybody,
+    /// Those that come over published ports. Who connects to it directly knows of no other
+    /// instance and would go on and on.
+    Published,
+}
+
 /// One thing to do. Every variant but `Intend` names a generation that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Write the record of a new generation; an unspecified address is to be chosen.
     Intend(Box<Record>),
+    /// Withhold connections from a generation that is to be stopped.
+    Withhold {
+        /// Its slot.
+        place: Place,
+        /// Which.
+        generation: Generation,
+        /// Whether it does not come back.
+        for_good: bool,
+        /// Why.
+        reason: String,
+    },
+    /// Let connections come to a generation again.
+    Admit {
+        /// Its slot.
+        place: Place,
+        /// Which.
+        generation: Generation,
+    },
     /// Start an intended generation, or an ended one again.
     Start {
         /// Its slot.
@@ -51,6 +79,8 @@ pub enum Action {
         generation: Generation,
         /// What is started.
         job: Box<StartJob>,
+        /// Whose connections are waited for first.
+        drain: Drain,
         /// Why.
         reason: String,
     },
@@ -60,6 +90,8 @@ pub enum Action {
         place: Place,
         /// Which.
         generation: Generation,
+        /// Whose connections are waited for first.
+        drain: Drain,
         /// Whether it is removed afterwards.
         remove: bool,
         /// Why.
@@ -141,7 +173,9 @@ impl Action {
     pub fn subject(&self) -> (&Place, Generation) {
         match self {
             Self::Intend(record) => (&record.place, record.generation),
-            Self::Start { place, generation, .. }
+            Self::Withhold { place, generation, .. }
+            | Self::Admit { place, generation }
+            | Self::Start { place, generation, .. }
             | Self::Restart { place, generation, .. }
             | Self::Stop { place, generation, .. }
             | Self::Remove { place, generation }
@@ -156,7 +190,11 @@ impl Action {
     #[must_use]
     pub fn busy(&self) -> Option<(&Place, Generation, Busy)> {
         let busy = match self {
-            Self::Intend(_) | Self::Refuse { .. } | Self::GiveUp { .. } => return None,
+            Self::Intend(_)
+            | Self::Withhold { .. }
+            | Self::Admit { .. }
+            | Self::Refuse { .. }
+            | Self::GiveUp { .. } => return None,
             Self::Start { .. } | Self::Restart { .. } | Self::Stop { .. } | Self::Remove { .. } => {
                 Busy::Lifecycle
             }

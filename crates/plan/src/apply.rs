@@ -13,7 +13,7 @@ use camino::Utf8PathBuf;
 
 use crate::action::{Action, StartJob};
 use crate::decide::STEADY_MS;
-use crate::observed::{Health, Observed, Place, Record, State};
+use crate::observed::{Health, Observed, Place, Record, State, Withheld};
 use crate::wanted::Wanted;
 
 /// First pause before a failed reload is repeated; it doubles up to a minute.
@@ -69,6 +69,12 @@ pub fn begin(observed: &mut Observed, action: &Action, now_ms: Millis) {
     }
     let (place, generation) = action.subject();
     match action {
+        Action::Withhold { for_good, .. } => change(observed, place, generation, |record| {
+            record.withheld = Some(Withheld { since_ms: now_ms, for_good: *for_good });
+        }),
+        Action::Admit { .. } => change(observed, place, generation, |record| {
+            record.withheld = None;
+        }),
         Action::Refuse { dest, digest, .. } => {
             let transient = observed.transient_mut(place, generation);
             transient.refused.insert(dest.clone(), *digest);
@@ -85,14 +91,12 @@ pub fn begin(observed: &mut Observed, action: &Action, now_ms: Millis) {
         Action::Start { job, .. } => change(observed, place, generation, |record| {
             record.restarts += u32::from(record.state != State::Intended);
             record.state = State::Intended;
-            record.started_ms = now_ms;
-            prepare(record, job);
+            prepare(record, job, now_ms);
         }),
         Action::Restart { job, .. } => change(observed, place, generation, |record| {
             record.restart_requested = true;
             record.restarts += 1;
-            record.started_ms = now_ms;
-            prepare(record, job);
+            prepare(record, job, now_ms);
         }),
         Action::Stop { remove, .. } => {
             change(observed, place, generation, |record| {
@@ -114,7 +118,9 @@ fn to_stopping(record: &mut Record, remove: bool) {
     record.state = State::Stopping { pid, remove };
 }
 
-fn prepare(record: &mut Record, job: &StartJob) {
+fn prepare(record: &mut Record, job: &StartJob, now_ms: Millis) {
+    record.started_ms = now_ms;
+    record.withheld = Some(Withheld { since_ms: now_ms, for_good: false });
     record.spec = job.spec.digest();
     record.base = job.base;
     record.image = job.spec.image;
@@ -195,10 +201,15 @@ pub fn finish(
             let Some(record) = observed.get_mut(place, generation) else {
                 return false;
             };
-            if !record.is_running() || record.health == health {
+            let admitted = record.withheld.is_some_and(|withheld| !withheld.for_good);
+            if !record.is_running() || (record.health == health && !admitted) {
                 return false;
             }
             record.health = health;
+            record.proven |= health == Health::Healthy;
+            if admitted {
+                record.withheld = None;
+            }
         }
     }
     true

@@ -20,6 +20,7 @@ use camino::Utf8PathBuf;
 
 use crate::action::{Action, Decision, StartJob};
 use crate::difference::{Desired, RenderedFile, Replacement, changed_lines, desired, replacement};
+use crate::leave::Unaware;
 use crate::observed::{Health, Observed, Place, Record, State, Transient};
 use crate::order::Order;
 use crate::view::View;
@@ -50,6 +51,7 @@ pub fn decide(
         now_ms,
         order: Order::of(wanted),
         next_generation: observed.next_generation(issued),
+        unaware: None,
         decision: Decision::default(),
     };
     for (name, service) in &wanted.services {
@@ -64,14 +66,16 @@ pub fn decide(
     decider.decision
 }
 
-struct Decider<'a> {
-    wanted: &'a Wanted,
-    observed: &'a Observed,
-    view: &'a View,
-    now_ms: Millis,
+pub(crate) struct Decider<'a> {
+    pub(crate) wanted: &'a Wanted,
+    pub(crate) observed: &'a Observed,
+    pub(crate) view: &'a View,
+    pub(crate) now_ms: Millis,
     order: Order,
     next_generation: Generation,
-    decision: Decision,
+    /// Who has yet to take notice of what; found out when it is first asked for.
+    pub(crate) unaware: Option<Vec<Unaware>>,
+    pub(crate) decision: Decision,
 }
 
 impl Decider<'_> {
@@ -117,7 +121,8 @@ impl Decider<'_> {
                             && (record.restarts > 0 || !record.loaded.is_empty())
                     };
                     let busy = self.observed.transient(record).busy.is_some();
-                    unsure || (busy && record.is_running())
+                    let leaves = record.withheld.is_some() && record.is_healthy();
+                    unsure || leaves || (busy && record.is_running())
                 })
         });
         parallelism.saturating_sub(u32::try_from(changing.count()).unwrap_or(u32::MAX))
@@ -170,6 +175,8 @@ impl Decider<'_> {
             restart_requested: false,
             replaces: older.is_some(),
             pinned: BTreeMap::new(),
+            proven: false,
+            withheld: None,
         };
         self.decision.actions.push(Action::Intend(Box::new(record)));
     }
@@ -192,7 +199,7 @@ impl Decider<'_> {
         let stop_wanted = service.stopped.contains(&record.place.slot);
         match &record.state {
             State::Stopping { remove, .. } => self.stop(record, *remove, "it was being stopped"),
-            State::Running { .. } if stop_wanted => self.stop(record, false, "it was asked to"),
+            State::Running { .. } if stop_wanted => self.leave(record, false, "it was asked to"),
             State::Exited { .. } | State::Stopped { .. } | State::Refused { .. } if stop_wanted => {
             }
             _ => match desired(self.wanted, self.observed, self.view, service, Some(record)) {
@@ -361,7 +368,8 @@ impl Decider<'_> {
     /// Stops and removes, or just removes.
     fn clear(&mut self, record: &Record, reason: &str) {
         match record.state {
-            State::Running { .. } | State::Stopping { .. } => self.stop(record, true, reason),
+            State::Running { .. } => self.leave(record, true, reason),
+            State::Stopping { .. } => self.stop(record, true, reason),
             _ => self.decision.actions.push(Action::Remove {
                 place: record.place.clone(),
                 generation: record.generation,
@@ -369,9 +377,11 @@ impl Decider<'_> {
         }
     }
 
-    fn stop(&mut self, record: &Record, remove: bool, reason: &str) {
+    pub(crate) fn stop(&mut self, record: &Record, remove: bool, reason: &str) {
         self.decision.unsettled = true;
+        let drain = self.drain(record);
         self.decision.actions.push(Action::Stop {
+            drain,
             place: record.place.clone(),
             generation: record.generation,
             remove,
@@ -379,7 +389,7 @@ impl Decider<'_> {
         });
     }
 
-    fn wait(&mut self, place: &Place, reason: &str) {
+    pub(crate) fn wait(&mut self, place: &Place, reason: &str) {
         self.decision.unsettled = true;
         self.decision.waiting.push((place.clone(), reason.to_owned()));
     }
@@ -404,8 +414,13 @@ impl Decider<'_> {
 
     fn restart(&mut self, record: &Record, desired: &Desired, reason: &str) {
         self.decision.unsettled = true;
+        if record.is_running() && !self.may_leave(record, false, reason) {
+            return;
+        }
+        let drain = self.drain(record);
         match job(desired) {
             Ok(job) => self.decision.actions.push(Action::Restart {
+                drain,
                 place: record.place.clone(),
                 generation: record.generation,
                 job: Box::new(job),
@@ -491,7 +506,8 @@ impl Decider<'_> {
 
     /// Whether it is this slot's turn to change; one that does not serve needs none.
     fn turn(&mut self, record: &Record, room: &mut u32) -> bool {
-        if record.is_healthy() {
+        // One from which connections are withheld has had its turn.
+        if record.is_healthy() && record.withheld.is_none() {
             if *room == 0 {
                 self.wait(&record.place, "waits for its turn");
                 return false;
@@ -560,6 +576,7 @@ impl Decider<'_> {
         }
         let unnoticed = record.rendered != record.loaded || all;
         if !unnoticed {
+            self.admit(record);
             return;
         }
         self.decision.unsettled = true;

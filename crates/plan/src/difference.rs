@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use brickyard_core::spec::InstanceSpec;
 use brickyard_core::{Alias, Digest, ServiceName};
-use brickyard_model::types::{OnChange, Template as TemplateModel};
+use brickyard_model::types::{OnChange, Reload, Template as TemplateModel};
+use brickyard_template::Reads;
 use camino::Utf8PathBuf;
 
 use crate::observed::{Observed, Record};
-use crate::view::{InstanceScope, Target, View};
+use crate::view::{InstanceScope, REGISTRY_PREFIX, Sight, Target, View};
 use crate::wanted::{Wanted, WantedService};
 
 /// A rendered file.
@@ -22,6 +23,8 @@ pub struct RenderedFile {
     pub digest: Digest,
     /// A line that it uses and whose target is on its way up.
     pub rising: Option<Alias>,
+    /// Services whose instances it tells of.
+    pub tells_of: BTreeSet<ServiceName>,
 }
 
 /// What a slot should be now.
@@ -43,6 +46,8 @@ pub struct Desired {
     pub rising: BTreeSet<Alias>,
     /// Whether a rendered variable uses one of them.
     pub variables_rising: bool,
+    /// Services whose instances rendered variables tell of.
+    pub variables_tell_of: BTreeSet<ServiceName>,
     /// Services whose replacement would lead to this one's, with what led to theirs.
     pub cause: Vec<ServiceName>,
 }
@@ -60,18 +65,22 @@ pub fn desired(
 ) -> Result<Desired, String> {
     let empty = BTreeMap::new();
     let pinned = record.map_or(&empty, |record| &record.pinned);
-    let scope = InstanceScope::new(wanted, observed, view, service, pinned);
+    let scope = |sight| InstanceScope::new(wanted, observed, view, service, pinned, sight);
+    let (steady, sharp) = (scope(Sight::Steady), scope(Sight::Sharp));
     let mut spec = service.spec.clone();
     let base = spec.digest();
     let rising = view.rising_lines(wanted, observed, service);
-    let rising_of = |lines: &BTreeSet<String>| {
-        rising.iter().find(|alias| lines.contains(alias.as_str())).cloned()
+    let moving = view.moving_lines(observed, service);
+    let first_of = |some: &BTreeSet<Alias>, lines: &BTreeSet<String>| {
+        some.iter().find(|alias| lines.contains(alias.as_str())).cloned()
     };
     let mut used = BTreeSet::new();
+    let mut variables_tell_of = BTreeSet::new();
     for (name, template) in &service.variables {
-        let rendered = template.render(&scope).map_err(|err| format!("`{name}`: {err}"))?;
+        let rendered = template.render(&steady).map_err(|err| format!("`{name}`: {err}"))?;
         let value = String::from_utf8_lossy(&rendered.output).into_owned();
         spec.environment.insert(name.clone(), value);
+        variables_tell_of.extend(told_of(wanted, service, &rendered.reads));
         used.extend(rendered.reads.lines);
     }
     let files = service
@@ -80,10 +89,15 @@ pub fn desired(
         .iter()
         .zip(&service.templates)
         .map(|(model, program)| {
-            let rendered = program.render(&scope).map_err(|err| err.to_string());
+            let (scope, unready) = match model.reload {
+                Reload::Restart => (&steady, &moving),
+                _ => (&sharp, &rising),
+            };
+            let rendered = program.render(scope).map_err(|err| err.to_string());
             let file = rendered.map(|rendered| RenderedFile {
+                tells_of: told_of(wanted, service, &rendered.reads),
                 digest: file_digest(model, &rendered.output),
-                rising: rising_of(&rendered.reads.lines),
+                rising: first_of(unready, &rendered.reads.lines),
                 template: model.clone(),
                 contents: rendered.output,
             });
@@ -97,7 +111,8 @@ pub fn desired(
         lines: view.line_digests(wanted, observed, service),
         pinned: pins(wanted, observed, view, service),
         cause: cause(observed, service, &used),
-        variables_rising: rising_of(&used).is_some(),
+        variables_rising: first_of(&moving, &used).is_some(),
+        variables_tell_of,
         rising,
         spec,
     })
@@ -107,6 +122,22 @@ fn file_digest(model: &TemplateModel, contents: &[u8]) -> Digest {
     Digest::of_json(&(Digest::of(contents), model.mode, model.uid, model.gid))
 }
 
+/// Services whose instances a template shows: by its lines, or out of the registry.
+fn told_of(wanted: &Wanted, service: &WantedService, reads: &Reads) -> BTreeSet<ServiceName> {
+    let lines = service.model.needs.iter();
+    let by_line = lines.filter(|(alias, _)| reads.lines.contains(alias.as_str()));
+    let mut told: BTreeSet<_> = by_line.map(|(_, line)| line.to.service.clone()).collect();
+    for name in wanted.services.keys().chain(wanted.external.keys()) {
+        let all = format!("{REGISTRY_PREFIX}/{name}/");
+        let is_read = reads.keys.iter().any(|key| key.starts_with(&all))
+            || reads.prefixes.iter().any(|p| p.starts_with(&all) || all.starts_with(p.as_str()));
+        if is_read {
+            told.insert(name.clone());
+        }
+    }
+    told
+}
+
 fn pins(
     wanted: &Wanted,
     observed: &Observed,
@@ -114,7 +145,8 @@ fn pins(
     service: &WantedService,
 ) -> BTreeMap<Alias, Vec<Target>> {
     let ignored = service.model.needs.iter().filter(|(_, l)| l.on_change == OnChange::Ignore);
-    ignored.map(|(alias, line)| (alias.clone(), view.line(wanted, observed, line))).collect()
+    let targets = |line| view.line(wanted, observed, line, Sight::Steady);
+    ignored.map(|(alias, line)| (alias.clone(), targets(line))).collect()
 }
 
 /// The services on the other ends of the lines `used`, with the causes of their generations.

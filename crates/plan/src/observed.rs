@@ -111,6 +111,16 @@ impl Health {
     }
 }
 
+/// Connections are withheld from a generation: those that use it are told of the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Withheld {
+    /// Since when.
+    pub since_ms: Millis,
+    /// Whether it does not come back: whoever uses it has to follow. One that is only started
+    /// again keeps its address, which is not worth a restart of anybody else.
+    pub for_good: bool,
+}
+
 /// One generation. The store keeps it under its place; what is transient is kept by the agent
 /// alone and never written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,6 +166,12 @@ pub struct Record {
     pub replaces: bool,
     /// The other ends of lines that must not be followed, as they were at its start.
     pub pinned: BTreeMap<Alias, Vec<Target>>,
+    /// Whether it has been healthy: until then nobody counts on it.
+    #[serde(default)]
+    pub proven: bool,
+    /// Set before it is stopped, and after a start until its checks have spoken.
+    #[serde(default)]
+    pub withheld: Option<Withheld>,
 }
 
 impl Record {
@@ -169,6 +185,25 @@ impl Record {
     #[must_use]
     pub fn is_healthy(&self) -> bool {
         self.is_running() && self.health == Health::Healthy
+    }
+
+    /// Whether it has been healthy, is to go on, and so will be healthy again.
+    #[must_use]
+    pub fn is_steady(&self) -> bool {
+        let goes_on =
+            matches!(self.state, State::Intended | State::Running { .. } | State::Exited { .. });
+        self.proven && goes_on && !self.withheld.is_some_and(|withheld| withheld.for_good)
+    }
+
+    /// Whether it has yet to show for the first time that it is well.
+    #[must_use]
+    pub fn is_rising(&self) -> bool {
+        let starts = match self.state {
+            State::Intended => true,
+            State::Running { .. } => self.health == Health::Starting,
+            _ => false,
+        };
+        starts && !self.proven
     }
 
     /// Whether it ended well by itself.

@@ -84,7 +84,12 @@ impl Order {
         let soft = self.soft.get(service).into_iter().flatten();
         soft.filter(|other| wanted.services.get(*other).is_some_and(|s| s.replicas > 0))
             .filter(|other| !fully_stopped(wanted, observed, other))
-            .find(|other| !observed.of(other).any(|r| r.is_healthy() || r.is_completed()))
+            .find(|other| {
+                // A tier that is coming up is waited for as a whole: who starts at its first
+                // instance would have to follow all the others.
+                !observed.of(other).any(|r| r.is_healthy() || r.is_completed())
+                    || observed.of(other).any(Record::is_rising)
+            })
             .map(|other| format!("waits for `{other}` to be healthy"))
     }
 

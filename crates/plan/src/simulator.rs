@@ -1,11 +1,13 @@
 //! Scripted scenarios on a fake world: a text in, the same text with what happened filled in.
 //!
 //! A script is a list of commands, each on a line that begins with `> `; all other lines are
-//! output and are written anew. `> model` is followed by a Compose file up to a line `---`.
+//! output and are written anew. `> model` is followed by a Compose file up to a line `---`, and
+//! `> file` by a template.
 //!
 //! | command | meaning |
 //! |---|---|
 //! | `> model` | deploys the file that follows |
+//! | `> file NAME` | keeps the file that follows beside the model |
 //! | `> run [N]` | lets the world go on until nothing is left to do, or for N effects |
 //! | `> set KEY=VALUE` | sets a configuration key |
 //! | `> register SERVICE/SLOT/ENDPOINT HOST:PORT` | registers an endpoint in a service's place |
@@ -58,11 +60,15 @@ pub fn run_script(script: &str) -> String {
         };
         let _ = writeln!(output, "{line}");
         let mut said = String::new();
-        if command == "model" {
+        let file = command.strip_prefix("file ");
+        if command == "model" || file.is_some() {
             let text: Vec<&str> = lines.by_ref().take_while(|line| *line != "---").collect();
             let text = text.join("\n");
             let _ = writeln!(output, "{text}\n---");
-            world.deploy(&text, &mut said);
+            match file {
+                Some(name) => drop(world.files.insert(name.to_owned(), text)),
+                None => world.deploy(&text, &mut said),
+            }
         } else {
             world.command(command, &mut said);
         }
@@ -74,6 +80,7 @@ pub fn run_script(script: &str) -> String {
 
 #[derive(Default)]
 struct World {
+    files: BTreeMap<String, String>,
     system: Option<System>,
     wanted: Option<Wanted>,
     deploys: u64,
@@ -93,7 +100,10 @@ struct World {
 
 impl World {
     fn deploy(&mut self, text: &str, said: &mut String) {
-        let files = MemoryFiles::default().with("/m/compose.yaml", text);
+        let mut files = MemoryFiles::default().with("/m/compose.yaml", text);
+        for (name, text) in &self.files {
+            files = files.with(&format!("/m/{name}"), text);
+        }
         let environment = BTreeMap::new();
         let loaded = brickyard_model::load(&brickyard_model::Input {
             files: &files,
@@ -289,6 +299,12 @@ impl World {
             let _ = writeln!(said, "intend {place}#{generation} at {}", record.address);
         }
         match &action {
+            Action::Withhold { place, generation, reason, .. } => {
+                let _ = writeln!(said, "withhold {place}#{generation}: {reason}");
+            }
+            Action::Admit { place, generation } => {
+                let _ = writeln!(said, "admit {place}#{generation}");
+            }
             Action::Refuse { place, generation, reason, .. } => {
                 let _ = writeln!(said, "{place}#{generation} keeps its file: {reason}");
             }
@@ -329,7 +345,11 @@ impl World {
                 let (loaded, lines) = (loaded.clone(), lines.clone());
                 Outcome::Reloaded { loaded, lines, result: Ok(()) }
             }
-            Action::Intend(_) | Action::Refuse { .. } | Action::GiveUp { .. } => return,
+            Action::Intend(_)
+            | Action::Withhold { .. }
+            | Action::Admit { .. }
+            | Action::Refuse { .. }
+            | Action::GiveUp { .. } => return,
         };
         let started = matches!(outcome, Outcome::Started(_));
         self.happen(&place, generation, outcome);

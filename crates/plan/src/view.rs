@@ -3,15 +3,18 @@
 //! A line shows the healthy instances of its target; where none is healthy, those that run; where
 //! none runs, those that are known. So a target that keeps dying keeps its address in its
 //! dependents, and peers on a cycle know each other's address before either has started.
+//!
+//! What follows by a restart looks with [`Sight::Steady`], all else with [`Sight::Sharp`]: so a
+//! restart of one instance takes it out of a balancer's file for a moment, and restarts nobody.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use brickyard_core::{Address, Alias, Digest, EndpointName, ServiceName, Slot};
-use brickyard_model::types::{HostPort, Line};
+use brickyard_model::types::{HostPort, Line, OnChange};
 use brickyard_template::{LineError, LineErrorKind, LineInstance, LineValue, Scope};
 use serde::{Deserialize, Serialize};
 
-use crate::observed::{Health, Observed, Record, State};
+use crate::observed::{Observed, Record};
 use crate::wanted::{Wanted, WantedService};
 
 /// Prefix of the registry among a template's keys.
@@ -24,6 +27,15 @@ pub struct View {
     pub config: BTreeMap<String, String>,
     /// Endpoints that were registered. They stand in the place of the service's own instances.
     pub registered: BTreeMap<ServiceName, BTreeMap<(Slot, EndpointName), HostPort>>,
+}
+
+/// How much of what happens to instances is seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// What is healthy now, without those from which connections are withheld.
+    Sharp,
+    /// What has been healthy and goes on: a restart, a crash or a failed check is not seen.
+    Steady,
 }
 
 /// One instance at the other end of a line.
@@ -57,6 +69,7 @@ impl View {
         wanted: &Wanted,
         observed: &Observed,
         service: &ServiceName,
+        sight: Sight,
     ) -> Vec<Target> {
         if let Some(registered) = self.registered.get(service) {
             return registered
@@ -85,7 +98,7 @@ impl View {
         let Some(provides) = wanted.services.get(service).map(|found| &found.model.provides) else {
             return Vec::new();
         };
-        serving(observed, service)
+        serving(observed, service, sight)
             .into_iter()
             .flat_map(|record| {
                 provides.iter().map(|(name, endpoint)| Target {
@@ -93,7 +106,7 @@ impl View {
                     endpoint: name.clone(),
                     at: HostPort { host: record.address.to_string(), port: endpoint.port },
                     generation: record.generation.0,
-                    rising: is_rising(record),
+                    rising: record.is_rising(),
                 })
             })
             .collect()
@@ -101,15 +114,21 @@ impl View {
 
     /// What a line leads to now.
     #[must_use]
-    pub fn line(&self, wanted: &Wanted, observed: &Observed, line: &Line) -> Vec<Target> {
-        let mut targets = self.targets(wanted, observed, &line.to.service);
+    pub fn line(
+        &self,
+        wanted: &Wanted,
+        observed: &Observed,
+        line: &Line,
+        sight: Sight,
+    ) -> Vec<Target> {
+        let mut targets = self.targets(wanted, observed, &line.to.service, sight);
         if let Some(endpoint) = &line.to.endpoint {
             targets.retain(|target| target.endpoint == *endpoint);
         }
         targets
     }
 
-    /// Lines whose target is on its way up.
+    /// Lines of which an instance that is seen is on its way up.
     #[must_use]
     pub fn rising_lines(
         &self,
@@ -117,16 +136,23 @@ impl View {
         observed: &Observed,
         service: &WantedService,
     ) -> BTreeSet<Alias> {
-        let needs = service.model.needs.iter();
-        needs
-            .filter(|(_, line)| {
-                let targets = self.line(wanted, observed, line);
-                let own = targets.is_empty().then(|| serving(observed, &line.to.service));
-                targets.iter().any(|target| target.rising)
-                    || own.is_some_and(|records| records.into_iter().any(is_rising))
-            })
-            .map(|(alias, _)| alias.clone())
-            .collect()
+        lines_where(service, |line| {
+            let sight = Sight::Steady;
+            let targets = self.line(wanted, observed, line, sight);
+            let own = targets.is_empty().then(|| serving(observed, &line.to.service, sight));
+            targets.iter().any(|target| target.rising)
+                || own.is_some_and(|records| records.into_iter().any(Record::is_rising))
+        })
+    }
+
+    /// Lines whose target will soon look otherwise: any of its instances is on its way up. Who
+    /// follows by a restart waits for the last of them.
+    #[must_use]
+    pub fn moving_lines(&self, observed: &Observed, service: &WantedService) -> BTreeSet<Alias> {
+        lines_where(service, |line| {
+            !self.registered.contains_key(&line.to.service)
+                && observed.of(&line.to.service).any(Record::is_rising)
+        })
     }
 
     /// The other ends of a service's lines, each as one digest.
@@ -142,14 +168,15 @@ impl View {
             .needs
             .iter()
             .map(|(alias, line)| {
+                let sight = sight_of(line.on_change);
                 let mut identity: Vec<(Slot, u64, String)> = self
-                    .line(wanted, observed, line)
+                    .line(wanted, observed, line, sight)
                     .into_iter()
                     .map(|target| (target.slot, target.generation, target.at.to_string()))
                     .collect();
                 if identity.is_empty() {
                     // A service without endpoints still has generations to follow.
-                    identity = serving(observed, &line.to.service)
+                    identity = serving(observed, &line.to.service, sight)
                         .into_iter()
                         .map(|record| (record.place.slot, record.generation.0, String::new()))
                         .collect();
@@ -160,29 +187,42 @@ impl View {
     }
 }
 
-/// Whether a generation has yet to show that it is well.
-fn is_rising(record: &Record) -> bool {
-    match record.state {
-        State::Intended => true,
-        State::Running { .. } => record.health == Health::Starting,
-        _ => false,
+fn lines_where(service: &WantedService, sort: impl Fn(&Line) -> bool) -> BTreeSet<Alias> {
+    let needs = service.model.needs.iter();
+    needs.filter(|(_, line)| sort(line)).map(|(alias, _)| alias.clone()).collect()
+}
+
+fn sight_of(on_change: OnChange) -> Sight {
+    match on_change {
+        OnChange::Restart | OnChange::Ignore => Sight::Steady,
+        OnChange::Auto | OnChange::Reload => Sight::Sharp,
     }
 }
 
 /// The records of a service that stand for it: one for each slot, of the best sort there is.
-fn serving<'a>(observed: &'a Observed, service: &'a ServiceName) -> Vec<&'a Record> {
-    let of_sort = |sort: fn(&Record) -> bool| {
+#[must_use]
+pub fn serving<'a>(
+    observed: &'a Observed,
+    service: &'a ServiceName,
+    sight: Sight,
+) -> Vec<&'a Record> {
+    let of_sort = |sort: &dyn Fn(&Record) -> bool| {
         let mut by_slot: BTreeMap<Slot, &Record> = BTreeMap::new();
         for record in observed.of(service).filter(|record| sort(record)) {
             by_slot.insert(record.place.slot, record);
         }
         by_slot.into_values().collect::<Vec<_>>()
     };
-    [Record::is_healthy, Record::is_running, |_: &Record| true]
-        .into_iter()
-        .map(of_sort)
-        .find(|found| !found.is_empty())
-        .unwrap_or_default()
+    let sorts: [&dyn Fn(&Record) -> bool; 4] = [
+        &|record| match sight {
+            Sight::Sharp => record.is_healthy() && record.withheld.is_none(),
+            Sight::Steady => record.is_steady(),
+        },
+        &Record::is_healthy,
+        &Record::is_running,
+        &|_| true,
+    ];
+    sorts.into_iter().map(of_sort).find(|found| !found.is_empty()).unwrap_or_default()
 }
 
 /// What one instance's templates see.
@@ -192,6 +232,7 @@ pub struct InstanceScope<'a> {
     view: &'a View,
     service: &'a WantedService,
     pinned: &'a BTreeMap<Alias, Vec<Target>>,
+    sight: Sight,
     config: BTreeMap<String, String>,
 }
 
@@ -205,16 +246,17 @@ impl<'a> InstanceScope<'a> {
         view: &'a View,
         service: &'a WantedService,
         pinned: &'a BTreeMap<Alias, Vec<Target>>,
+        sight: Sight,
     ) -> Self {
         let mut config = view.merged_config(wanted);
         let names = wanted.services.keys().chain(wanted.external.keys());
         for name in names.chain(view.registered.keys()) {
-            for target in view.targets(wanted, observed, name) {
+            for target in view.targets(wanted, observed, name, sight) {
                 let key = format!("{REGISTRY_PREFIX}/{name}/{}/{}", target.slot, target.endpoint);
                 config.insert(key, target.at.to_string());
             }
         }
-        Self { wanted, observed, view, service, pinned, config }
+        Self { wanted, observed, view, service, pinned, sight, config }
     }
 
     fn address_of(&self, service: &ServiceName, target: &Target) -> String {
@@ -254,7 +296,8 @@ impl Scope for InstanceScope<'_> {
             .iter()
             .find(|(known, _)| known.as_str() == alias)
             .map(|(_, targets)| targets.clone());
-        let targets = pinned.unwrap_or_else(|| self.view.line(self.wanted, self.observed, line));
+        let targets =
+            pinned.unwrap_or_else(|| self.view.line(self.wanted, self.observed, line, self.sight));
         let Some(first) = targets.first() else {
             return Err(LineError {
                 alias: alias.to_owned(),

@@ -1,5 +1,6 @@
 //! Effects: what actions do to the world. Each runs as a task and answers with one message.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,16 +8,16 @@ use brickyard_core::{EventKind, Generation};
 use brickyard_engine::{Error, InstanceId, Staged, StartRequest};
 use brickyard_model::types::Reload;
 use brickyard_plan::difference::RenderedFile;
-use brickyard_plan::{Action, Health, Outcome, Place, StartJob};
+use brickyard_plan::{Action, Drain, Health, Outcome, Place, StartJob};
 use brickyard_render as render;
 use camino::Utf8PathBuf;
 use tokio::sync::Notify;
 
 use super::{Environment, GenerationKey, Message, Watchers};
 use crate::journal::Draft;
-use crate::probe;
 use crate::tasks::OnCancel;
 use crate::yard::Yard;
+use crate::{drain, probe};
 
 /// How long an instance without checks has to run until it counts as healthy: one that ends at
 /// once has ended by then.
@@ -34,6 +35,7 @@ impl Environment {
             yard: Arc::clone(&self.yard),
             address: self.address.with_service(&place.service).with_slot(place.slot),
             id: id.clone(),
+            front: self.facts.as_ref().map(|facts| facts.host),
         };
         let prestaged = match &action {
             Action::Render { file, .. } => {
@@ -128,7 +130,11 @@ fn verb(action: &Action) -> &'static str {
         Action::Remove { .. } => "remove",
         Action::Render { .. } => "render",
         Action::Reload { .. } => "reload",
-        Action::Intend(_) | Action::Refuse { .. } | Action::GiveUp { .. } => "note",
+        Action::Intend(_)
+        | Action::Withhold { .. }
+        | Action::Admit { .. }
+        | Action::Refuse { .. }
+        | Action::GiveUp { .. } => "note",
     }
 }
 
@@ -137,6 +143,8 @@ struct Context {
     yard: Arc<Yard>,
     address: brickyard_core::Address,
     id: InstanceId,
+    /// From where published ports connect.
+    front: Option<Ipv4Addr>,
 }
 
 impl Context {
@@ -153,14 +161,17 @@ impl Context {
     ) -> Outcome {
         match action {
             Action::Start { job, reason, .. } => self.start(request, &job, &reason, events).await,
-            Action::Restart { job, reason, .. } => {
-                self.yard.front.flushed().await;
+            Action::Restart { job, drain, reason, .. } => {
+                self.drained(drain).await;
                 if let Err(err) = self.yard.engine.stop(&self.id, &job.spec.stop).await {
                     tracing::warn!("{}", err.whole());
                 }
                 self.start(request, &job, &reason, events).await
             }
-            Action::Stop { remove, reason, .. } => self.stop(remove, &reason, events).await,
+            Action::Stop { remove, drain, reason, .. } => {
+                self.drained(drain).await;
+                self.stop(remove, &reason, events).await
+            }
             Action::Remove { .. } => match self.yard.engine.remove(&self.id).await {
                 Ok(()) => {
                     events.push(self.event(EventKind::InstanceRemoved));
@@ -179,9 +190,11 @@ impl Context {
                 });
                 Outcome::Reloaded { loaded, lines, result }
             }
-            Action::Intend(_) | Action::Refuse { .. } | Action::GiveUp { .. } => {
-                Outcome::Interrupted
-            }
+            Action::Intend(_)
+            | Action::Withhold { .. }
+            | Action::Admit { .. }
+            | Action::Refuse { .. }
+            | Action::GiveUp { .. } => Outcome::Interrupted,
         }
     }
 
@@ -214,9 +227,22 @@ impl Context {
         Outcome::Started(started)
     }
 
-    async fn stop(&self, remove: bool, reason: &str, events: &mut Vec<Draft>) -> Outcome {
-        // No new connection is sent to it before it is asked to end.
+    /// Waits until nothing new comes to the instance and what is under way is done, at most for
+    /// the time that it has to end by itself.
+    async fn drained(&self, drain: Drain) {
         self.yard.front.flushed().await;
+        let only_from = match drain {
+            Drain::Everybody => None,
+            Drain::Published => self.front,
+        };
+        let limit = Duration::from_millis(self.stop_spec().grace_ms);
+        let busy = drain::drain(&*self.yard.engine, &self.id, only_from, limit).await;
+        if busy > 0 {
+            tracing::warn!("{}: {busy} connections are cut off", self.id);
+        }
+    }
+
+    async fn stop(&self, remove: bool, reason: &str, events: &mut Vec<Draft>) -> Outcome {
         let stop = self.stop_spec();
         let exit = match self.yard.engine.stop(&self.id, &stop).await {
             Ok(exit) => exit,

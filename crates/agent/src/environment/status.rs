@@ -9,7 +9,8 @@ use brickyard_core::{Digest, ServiceName};
 use brickyard_engine::InstanceId;
 use brickyard_front::{Listener, Zone};
 use brickyard_plan::view::REGISTRY_PREFIX;
-use brickyard_plan::{Place, Record, State};
+use brickyard_plan::view::serving;
+use brickyard_plan::{Place, Record, Sight, State};
 
 use super::Environment;
 use crate::front_link::Part;
@@ -139,7 +140,7 @@ impl Environment {
         let mut registry = BTreeMap::new();
         let names = self.wanted.services.keys().chain(self.wanted.external.keys());
         for name in names.chain(self.view.registered.keys()) {
-            for target in self.view.targets(&self.wanted, &self.observed, name) {
+            for target in self.view.targets(&self.wanted, &self.observed, name, Sight::Sharp) {
                 let key = format!("{REGISTRY_PREFIX}/{name}/{}/{}", target.slot, target.endpoint);
                 registry.insert(key, target.at.to_string());
             }
@@ -152,27 +153,29 @@ impl Environment {
         }
     }
 
-    /// Listeners and names. Backends are what is healthy; where nothing is, what runs.
+    /// Listeners and names. Backends are what is healthy; where nothing is, what runs; but never one
+    /// from which connections are withheld: they wait until something comes in its place.
     fn front_part(&self) -> Option<Part> {
         let facts = self.facts.as_ref()?;
         let mut part = Part::default();
         let mut names: BTreeMap<String, Vec<Ipv4Addr>> = BTreeMap::new();
         for (name, service) in &self.wanted.services {
-            let serving = self.serving(name);
+            let open = self.open_to_connections(name);
+            let serving = serving(&self.observed, name, Sight::Sharp);
             for port in &service.model.ports {
                 let Some(listen) = listen_address(port) else {
                     continue;
                 };
-                let backends = serving
+                let backends = open
                     .iter()
                     .map(|record| SocketAddr::from((record.address, port.target)))
                     .collect();
                 let owner = self.address.with_service(name).to_string();
-                if !serving.is_empty() || service.replicas > 0 {
+                if !open.is_empty() || service.replicas > 0 {
                     part.listeners.push(Listener { listen, owner, backends });
                 }
             }
-            for record in &serving {
+            for record in serving.into_iter().filter(|record| record.is_running()) {
                 let slot_name = format!("{name}-{}", record.place.slot);
                 for name in [name.to_string(), slot_name] {
                     names.entry(name.to_lowercase()).or_default().push(record.address);
@@ -201,13 +204,14 @@ impl Environment {
         }
     }
 
-    fn serving<'a>(&'a self, service: &'a ServiceName) -> Vec<&'a Record> {
-        let healthy: Vec<&Record> =
-            self.observed.of(service).filter(|record| record.is_healthy()).collect();
-        match healthy.is_empty() {
-            true => self.observed.of(service).filter(|record| record.is_running()).collect(),
-            false => healthy,
-        }
+    fn open_to_connections<'a>(&'a self, service: &'a ServiceName) -> Vec<&'a Record> {
+        let open = |sort: fn(&Record) -> bool| {
+            let records = self.observed.of(service);
+            let found = records.filter(|record| sort(record) && record.withheld.is_none());
+            found.collect::<Vec<_>>()
+        };
+        let healthy = open(Record::is_healthy);
+        if healthy.is_empty() { open(Record::is_running) } else { healthy }
     }
 
     /// Keeps the last lines of a generation's output for the message that says why it failed.

@@ -8,5 +8,6 @@ mod chaos;
 mod father;
 mod leftovers;
 mod living;
+mod serving;
 mod support;
 mod verbs;

@@ -1,0 +1,148 @@
+//! Leaving: how a generation that serves is stopped without anybody noticing.
+//!
+//! *Expected flow*: connections are withheld from it, so that the front and all templates show the
+//! others of its tier alone; those who have its address in a file or a variable take notice; what
+//! is under way is finished ([`Drain`]); then it is stopped. *Guarantees*: nobody is waited for
+//! longer than [`NOTICE_MS`], and nobody who cannot take notice is waited for at all. An only
+//! instance stays in sight, so there is nothing to take notice of.
+
+use std::collections::BTreeSet;
+
+use brickyard_core::ServiceName;
+use brickyard_core::clock::Millis;
+use brickyard_model::types::OnChange;
+
+use crate::action::{Action, Drain};
+use crate::decide::Decider;
+use crate::difference::{Replacement, changed_lines, desired, replacement};
+use crate::observed::{Health, Place, Record};
+use crate::view::{Sight, serving};
+use crate::wanted::WantedService;
+
+/// How long those who use an instance may take to notice that it leaves.
+pub(crate) const NOTICE_MS: Millis = 10_000;
+
+/// A running instance that shows something else than what is, with the services that it is about.
+pub(crate) struct Unaware {
+    place: Place,
+    about: BTreeSet<ServiceName>,
+}
+
+impl Decider<'_> {
+    /// Stops a generation that runs, once it may leave.
+    pub(crate) fn leave(&mut self, record: &Record, remove: bool, reason: &str) {
+        self.decision.unsettled = true;
+        if self.may_leave(record, true, reason) {
+            self.stop(record, remove, reason);
+        }
+    }
+
+    /// Whether a generation that runs may be stopped now.
+    pub(crate) fn may_leave(&mut self, record: &Record, for_good: bool, reason: &str) -> bool {
+        let withheld = match record.withheld {
+            Some(withheld) if withheld.for_good || !for_good => withheld,
+            _ => {
+                self.decision.actions.push(Action::Withhold {
+                    place: record.place.clone(),
+                    generation: record.generation,
+                    for_good,
+                    reason: reason.to_owned(),
+                });
+                return false;
+            }
+        };
+        let until_ms = withheld.since_ms + NOTICE_MS;
+        if self.now_ms >= until_ms {
+            return true;
+        }
+        let (service, now) = (&record.place.service, self.now_ms);
+        let unaware = self.unaware.take().unwrap_or_else(|| self.find_unaware());
+        let who =
+            unaware.iter().find(|one| one.place != record.place && one.about.contains(service));
+        let reason = who.map(|one| format!("waits for {} to notice that it leaves", one.place));
+        self.unaware = Some(unaware);
+        let Some(reason) = reason else {
+            return true;
+        };
+        self.wait(&record.place, &reason);
+        let wake = self.decision.wake_at_ms.map_or(until_ms, |at| at.min(until_ms));
+        self.decision.wake_at_ms = Some(wake.max(now));
+        false
+    }
+
+    /// Lets connections come again to one that does not leave after all.
+    pub(crate) fn admit(&mut self, record: &Record) {
+        if record.withheld.is_some() && record.health != Health::Starting {
+            let (place, generation) = (record.place.clone(), record.generation);
+            self.decision.actions.push(Action::Admit { place, generation });
+        }
+    }
+
+    /// Whose connections to it can come to an end.
+    pub(crate) fn drain(&self, record: &Record) -> Drain {
+        let shown = serving(self.observed, &record.place.service, Sight::Sharp);
+        let is_shown = |shown: &&Record| {
+            (&shown.place, shown.generation) == (&record.place, record.generation)
+        };
+        if shown.iter().any(is_shown) { Drain::Published } else { Drain::Everybody }
+    }
+
+    fn find_unaware(&self) -> Vec<Unaware> {
+        let mut found = Vec::new();
+        for (name, service) in &self.wanted.services {
+            if service.templates.is_empty()
+                && service.variables.is_empty()
+                && service.model.needs.is_empty()
+            {
+                continue;
+            }
+            for record in self.observed.of(name).filter(|record| record.is_running()) {
+                // One that leaves itself, or could not be told, is not waited for.
+                let leaves = record.withheld.is_some_and(|withheld| withheld.for_good);
+                let fails = self.observed.transient(record).reload_failures > 0;
+                if leaves || fails || record.place.slot.0 > service.replicas {
+                    continue;
+                }
+                let about = self.shows_other_than_is(record, service);
+                if !about.is_empty() {
+                    found.push(Unaware { place: record.place.clone(), about });
+                }
+            }
+        }
+        found
+    }
+
+    /// Services about which a running instance has yet to take notice of something.
+    fn shows_other_than_is(
+        &self,
+        record: &Record,
+        service: &WantedService,
+    ) -> BTreeSet<ServiceName> {
+        let mut about = BTreeSet::new();
+        let made = desired(self.wanted, self.observed, self.view, service, Some(record));
+        let Ok(desired) = made else {
+            return about;
+        };
+        if let Some(Replacement::Reaction { .. }) = replacement(record, &desired) {
+            about.extend(desired.variables_tell_of.clone());
+        }
+        let refused = self.observed.transient(record).refused;
+        for (dest, file) in &desired.files {
+            let Ok(file) = file else { continue };
+            if refused.get(dest) == Some(&file.digest) {
+                continue;
+            }
+            let digest = Some(&file.digest);
+            if record.rendered.get(dest) != digest || record.loaded.get(dest) != digest {
+                about.extend(file.tells_of.clone());
+            }
+        }
+        for on_change in [OnChange::Reload, OnChange::Restart] {
+            for alias in changed_lines(service, record, &desired, on_change) {
+                let line = service.model.needs.get(&alias);
+                about.extend(line.map(|line| line.to.service.clone()));
+            }
+        }
+        about
+    }
+}
