@@ -21,7 +21,8 @@ pub(crate) fn wanted(key: &EnvironmentKey) -> String {
     format!("{}wanted", environment(key))
 }
 
-/// The highest generation that was ever given out.
+/// The highest generation that was ever given out. It is written with every change of records, so
+/// its revision is that of them all.
 pub(crate) fn issued(key: &EnvironmentKey) -> String {
     format!("{}issued", environment(key))
 }
@@ -39,6 +40,12 @@ pub(crate) fn record(key: &EnvironmentKey, place: &Place, generation: Generation
 /// Beginning of an environment's configuration; the rest of a key is the configuration key.
 pub(crate) fn config(key: &EnvironmentKey) -> String {
     format!("{}config", environment(key))
+}
+
+/// Written with every change of configuration or registrations, so that its revision is that of
+/// them all; the value says nothing.
+pub(crate) fn data(key: &EnvironmentKey) -> String {
+    format!("{}data", environment(key))
 }
 
 /// Beginning of what was registered at run time.

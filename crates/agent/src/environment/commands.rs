@@ -61,7 +61,8 @@ impl Environment {
     fn make_plan(&self) -> Plan {
         let mut read_set = ReadSet::new();
         read_set.insert(keys::wanted(&self.key), self.fence);
-        read_set.insert(keys::config(&self.key), self.data_revision);
+        read_set.insert(keys::data(&self.key), self.data_revision);
+        read_set.insert(keys::issued(&self.key), self.records_revision);
         plan(&self.wanted, &self.observed, &self.view, read_set, self.fence)
     }
 
@@ -98,8 +99,9 @@ impl Environment {
         let wanted = std::mem::replace(&mut self.wanted, former.1);
         self.record = former.0;
         checked.map_err(|reasons| Failure { kind: FailureKind::Refused, reasons })?;
+        let txn = require_all(Txn::new(), &plan.read_set);
         let plan = serde_json::to_vec(&plan).unwrap_or_default();
-        let txn = Txn::new().put(keys::deploy(&self.key, number), plan);
+        let txn = txn.put(keys::deploy(&self.key, number), plan);
         let event = Draft::new(EventKind::DeployStarted, self.address.clone())
             .with("deploy", number)
             .with("release", digest.short());
@@ -129,12 +131,8 @@ impl Environment {
         event: Draft,
     ) -> Result<(), Failure> {
         let key = keys::wanted(&self.key);
-        let fence = match self.fence {
-            0 => Compare::absent(key.clone()),
-            revision => Compare::mod_revision(key.clone(), revision),
-        };
         let value = serde_json::to_vec(&record).unwrap_or_default();
-        let txn = txn.require(fence).put(key, value);
+        let txn = require_all(txn, &ReadSet::from([(key.clone(), self.fence)])).put(key, value);
         let internal = |text: String| Failure::of(FailureKind::Internal, &self.address, text);
         match self.yard.journal.commit(txn, vec![event]).await {
             Ok(Outcome::Committed { revision }) => {
@@ -332,5 +330,49 @@ impl Environment {
             self.perform(action);
         }
         Ok(accepted)
+    }
+}
+
+/// Lets a transaction fail when anything that was read has changed since.
+fn require_all(txn: Txn, read_set: &ReadSet) -> Txn {
+    read_set.iter().fold(txn, |txn, (key, revision)| {
+        txn.require(match revision {
+            0 => Compare::absent(key.clone()),
+            revision => Compare::mod_revision(key.clone(), *revision),
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use brickyard_core::clock::SystemClock;
+    use brickyard_store::{Memory, Store};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_plan_is_stale_when_anything_that_it_read_has_changed() {
+        let store = Memory::new(Arc::new(SystemClock::default()));
+        let key: brickyard_engine::EnvironmentKey = "s.dev".parse().expect("a valid key");
+        let keys = [keys::wanted(&key), keys::data(&key), keys::issued(&key)];
+        let mut read_set = ReadSet::new();
+        for key in &keys {
+            let put = store.txn(Txn::new().put(key.clone(), "1")).await.expect("it is written");
+            let Outcome::Committed { revision } = put else { panic!("nothing was required") };
+            read_set.insert(key.clone(), revision);
+        }
+        let deploy = |read: &ReadSet| require_all(Txn::new(), read).put("deploy", "1");
+        let first = store.txn(deploy(&read_set)).await.expect("it is decided");
+        assert!(matches!(first, Outcome::Committed { .. }));
+        for key in keys {
+            let change = Txn::new().put(key.clone(), "2");
+            let _ = store.txn(change).await.expect("it is written");
+            let stale = store.txn(deploy(&read_set)).await.expect("it is decided");
+            assert!(matches!(stale, Outcome::Conflict { .. }), "{key}");
+            let now = store.range(&key).await.expect("it is read").entries[0].mod_revision;
+            read_set.insert(key, now);
+        }
     }
 }

@@ -40,6 +40,7 @@ impl Environment {
             persisted: BTreeMap::new(),
             view: View::default(),
             data_revision: 0,
+            records_revision: 0,
             issued: Generation(0),
             last_address: None,
             watchers: BTreeMap::new(),
@@ -74,6 +75,9 @@ impl Environment {
             } else if entry.key == keys::issued(&self.key) {
                 let text = String::from_utf8_lossy(&entry.value);
                 self.issued = Generation(text.parse().unwrap_or(0));
+                self.records_revision = entry.mod_revision;
+            } else if entry.key == keys::data(&self.key) {
+                self.data_revision = entry.mod_revision;
             } else if entry.key.starts_with(&keys::records(&self.key)) {
                 let record: Record = parse(entry)?;
                 let mut written = record.clone();
@@ -83,12 +87,10 @@ impl Environment {
             } else if let Some(name) = entry.key.strip_prefix(&keys::config(&self.key)) {
                 let value = String::from_utf8_lossy(&entry.value).into_owned();
                 self.view.config.insert(name.to_owned(), value);
-                self.data_revision = self.data_revision.max(entry.mod_revision);
             } else if let Some(name) = entry.key.strip_prefix(&keys::registered(&self.key)) {
                 let value = String::from_utf8_lossy(&entry.value).into_owned();
                 let (service, slot, endpoint, at) = parse_registration(name, &value)?;
                 self.view.registered.entry(service).or_default().insert((slot, endpoint), at);
-                self.data_revision = self.data_revision.max(entry.mod_revision);
             }
         }
         self.last_address = self.observed.all().map(|record| record.address).max();

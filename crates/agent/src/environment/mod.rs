@@ -140,6 +140,8 @@ pub(crate) struct Environment {
     view: View,
     /// Revision of the newest configuration or registration.
     data_revision: u64,
+    /// Revision of the newest record.
+    records_revision: u64,
     issued: Generation,
     last_address: Option<Ipv4Addr>,
     watchers: BTreeMap<GenerationKey, Watchers>,
@@ -394,7 +396,11 @@ impl Environment {
         let mut events = events;
         for txn in txns {
             let some: Vec<Draft> = events.drain(..events.len().min(TXN_OPERATIONS)).collect();
-            self.write(txn, some).await?;
+            let changes_records = !txn.operations.is_empty();
+            let revision = self.write(txn, some).await?;
+            if changes_records {
+                self.records_revision = revision;
+            }
         }
         while !events.is_empty() {
             let some: Vec<Draft> = events.drain(..events.len().min(TXN_OPERATIONS)).collect();
@@ -462,6 +468,7 @@ impl Environment {
                 removed.map_err(|err| err.whole())?;
             }
             txn = txn
+                .delete(keys::data(&self.key))
                 .delete_prefix(keys::config(&self.key))
                 .delete_prefix(keys::registered(&self.key));
         }

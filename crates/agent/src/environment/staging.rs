@@ -118,7 +118,7 @@ impl Environment {
         changes: Changes,
         staged: Vec<(FileKey, Digest, Staged)>,
     ) -> Answer {
-        let mut txn = Txn::new();
+        let mut txn = Txn::new().put(keys::data(&self.key), "");
         for (key, value) in &changes.keys {
             txn = match value {
                 Some(value) => txn.put(key.clone(), value.clone()),
