@@ -1,6 +1,6 @@
 //! The API: HTTP on a unix socket that only root may open.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +40,8 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 pub(crate) struct Server {
     yard: Arc<Yard>,
     environments: Arc<Mutex<BTreeMap<EnvironmentKey, Handle>>>,
+    /// Environments that could not be taken up: each is tried again when it is asked for.
+    failed: Arc<Mutex<BTreeSet<EnvironmentKey>>>,
     until_empty: bool,
     changed: Arc<Notify>,
     stop: Arc<Notify>,
@@ -50,6 +52,7 @@ impl Server {
         Self {
             yard,
             environments: Arc::default(),
+            failed: Arc::default(),
             until_empty,
             changed: Arc::new(Notify::new()),
             stop: Arc::new(Notify::new()),
@@ -62,7 +65,13 @@ impl Server {
         if let Some(handle) = all.get(key).filter(|handle| !handle.messages.is_closed()) {
             return Ok(handle.clone());
         }
-        let handle = environment::spawn(Arc::clone(&self.yard), key.clone()).await?;
+        let handle = environment::spawn(Arc::clone(&self.yard), key.clone()).await;
+        let mut failed = self.failed.lock().await;
+        match &handle {
+            Ok(_) => failed.remove(key),
+            Err(_) => failed.insert(key.clone()),
+        };
+        let handle = handle?;
         all.insert(key.clone(), handle.clone());
         Ok(handle)
     }
@@ -179,7 +188,11 @@ async fn pinned(State(server): State<Server>) -> Json<Vec<String>> {
 
 async fn status_of(server: &Server, key: Key) -> Result<Status, Refusal> {
     let key = parse_key(key)?;
-    let handle = server.existing(&key).await.ok_or_else(|| not_found(&key))?;
+    let failed = server.failed.lock().await.contains(&key);
+    let handle = match failed {
+        true => server.open(&key).await.map_err(internal)?,
+        false => server.existing(&key).await.ok_or_else(|| not_found(&key))?,
+    };
     let status = handle.status.borrow().clone();
     if status.view.is_none() { Err(not_found(&key)) } else { Ok(status) }
 }

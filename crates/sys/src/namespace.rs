@@ -96,6 +96,18 @@ pub fn enter_network(namespace: impl std::os::fd::AsFd) -> io::Result<()> {
     check(unsafe { libc::setns(fd, libc::CLONE_NEWNET) }).map(drop)
 }
 
+/// Moves the calling process, which is single-threaded, into an open user namespace. There it has
+/// all rights and nobody's ids.
+///
+/// # Errors
+/// As `setns(2)`.
+pub fn enter_user(namespace: impl std::os::fd::AsFd) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let fd = namespace.as_fd().as_raw_fd();
+    // SAFETY: setns takes a descriptor that is open for the whole call.
+    check(unsafe { libc::setns(fd, libc::CLONE_NEWUSER) }).map(drop)
+}
+
 /// Which namespaces of a process [`enter`] joins.
 #[derive(Debug, Clone, Copy)]
 pub enum Join {

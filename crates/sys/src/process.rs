@@ -1,7 +1,7 @@
 //! Forks, ids and waits of single-threaded workers.
 
 use std::ffi::CString;
-use std::io;
+use std::io::{self, Read, Write};
 
 use crate::command::check;
 
@@ -53,6 +53,37 @@ pub fn wait(pid: i32) -> i32 {
             Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => return -1,
         }
+    }
+}
+
+/// Does `work` in a child, so that what it changes of the process stays there, and waits for it.
+/// The caller is single-threaded.
+///
+/// # Errors
+/// What `work` answered, as text; or as `fork(2)`.
+pub fn in_child(work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    let (mut reader, mut writer) = io::pipe()?;
+    let child = match fork()? {
+        Fork::Child => {
+            drop(reader);
+            let code = match work() {
+                Ok(()) => 0,
+                Err(err) => {
+                    let _ = writer.write_all(err.to_string().as_bytes());
+                    1
+                }
+            };
+            exit_now(code)
+        }
+        Fork::Parent(child) => child,
+    };
+    drop(writer);
+    let mut reason = String::new();
+    let read = reader.read_to_string(&mut reason);
+    match (wait(child), read?) {
+        (0, _) => Ok(()),
+        (code, 0) => Err(io::Error::other(format!("a child ended with {code}"))),
+        _ => Err(io::Error::other(reason)),
     }
 }
 

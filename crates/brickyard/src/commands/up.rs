@@ -57,6 +57,10 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &UpArgs) -> Result<(),
             false => format!(", listening on {}", published.join(", ")),
         }
     ));
+    let way_out = brickyard_engine::native::doctor::forwarding();
+    if let Some(hint) = way_out.hint.filter(|_| !done.instances.is_empty()) {
+        ui.say(&ui.paint(Role::Faint, &format!("note: {}: {hint}", way_out.detail)));
+    }
     if args.detach {
         return Ok(());
     }

@@ -150,6 +150,50 @@ fn an_instance_that_ends_while_no_agent_runs_is_noticed_by_the_next() {
 }
 
 #[test]
+fn an_environment_that_cannot_be_taken_up_harms_nobody_else() {
+    let yard = yard_with_box();
+    let (project, echo_port, page) = project(&yard);
+    let port = yard.port();
+    let model = format!(
+        "name: broken\nservices:\n  web: {{build: ., stop_signal: KILL, ports: [\"127.0.0.1:{port}:80\"]}}\n"
+    );
+    let dockerfile =
+        "FROM box\nCOPY page /www/index.html\nCMD [\"httpd\", \"-f\", \"-h\", \"/www\"]\n";
+    let files = [("compose.yaml", &*model), ("Dockerfile", dockerfile), ("page", "page\n")];
+    let broken = yard.project("broken", &files);
+    broken.up();
+    let pids = project.field("pid");
+    yard.kill_agent();
+    let images = yard.root().join("images");
+    let manifest = manifest_of(&images, "broken");
+    let kept = std::fs::read(&manifest).expect("it is there");
+    std::fs::remove_file(&manifest).expect("it is there");
+    let _running = Running::start(&yard);
+    // The others go on under the new agent, and the broken one's port is served as it was.
+    assert_eq!(project.field("pid"), pids);
+    let _ = project.run(&["set", "text=two"]).ok();
+    assert_eq!(get(page, "/").expect("it is served").1, "two\n");
+    echo(&mut TcpStream::connect(("127.0.0.1", echo_port)).unwrap(), "well\n");
+    assert_eq!(get(port, "/").expect("it is served").1, "page\n");
+    let kinds = kinds(&yard.events());
+    assert!(kinds.contains(&"environment.failed /broken/dev".to_owned()), "{kinds:#?}");
+    let _ = broken.run(&["restart", "web"]).fails_with(4).says("is not in the content store");
+    // Once it is mended, the next command takes it up.
+    std::fs::write(&manifest, kept).expect("it can be written");
+    let _ = broken.run(&["restart", "web"]).ok();
+}
+
+fn manifest_of(images: &camino::Utf8Path, name: &str) -> camino::Utf8PathBuf {
+    let refs = images.join("refs").read_dir_utf8().expect("it is there");
+    let texts = refs.map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap());
+    let all: Vec<serde_json::Value> =
+        texts.map(|text| serde_json::from_str(&text).expect("it is JSON")).collect();
+    let one = all.iter().find(|one| one["name"].as_str().unwrap().starts_with(name));
+    let digest = one.expect("the image has a name")["manifest"].as_str().unwrap();
+    images.join("blobs").join(digest.replace(':', "/"))
+}
+
+#[test]
 fn an_agent_that_up_started_ends_with_the_last_environment() {
     let yard = yard_with_box();
     let (project, ..) = project(&yard);

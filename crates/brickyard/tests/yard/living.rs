@@ -244,6 +244,28 @@ volumes: {data: {}}
 }
 
 #[test]
+fn a_new_volume_has_what_the_image_has_at_its_place() {
+    let yard = yard_with_box();
+    let model = r#"
+name: living
+services:
+  app: {image: box, command: [sleep, "1000"], stop_signal: KILL, environment: {A: "1"}, volumes: ["etc:/etc"]}
+volumes: {etc: {}}
+"#;
+    let project = up(&yard, &[("compose.yaml", model)]);
+    let users = "root:x:0:0::/:/bin/sh\nbrick:x:1000:1001::/:/bin/sh\n";
+    assert_eq!(
+        project.exec("app", "cat /etc/passwd; stat -c %u:%g:%a /etc/passwd"),
+        format!("{users}0:0:644\n")
+    );
+    let _ = project.exec("app", "busybox rm /etc/passwd");
+    project.edit("compose.yaml", "A: \"1\"", "A: \"2\"");
+    project.up();
+    // The volume is the volume's: what was removed does not come back.
+    let _ = project.run(&["exec", "app", "cat", "/etc/passwd"]).fails_with(1);
+}
+
+#[test]
 fn two_environments_live_side_by_side() {
     let yard = yard_with_box();
     let model = r#"

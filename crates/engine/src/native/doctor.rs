@@ -121,7 +121,9 @@ fn seccomp() -> Finding {
     finding("system call filter", ok, actions)
 }
 
-fn forwarding() -> Finding {
+/// Whether packets may leave the machine. Without it instances reach each other and the host only.
+#[must_use]
+pub fn forwarding() -> Finding {
     let on = read("/proc/sys/net/ipv4/ip_forward") == "1";
     let detail = if on { "net.ipv4.ip_forward is on" } else { "net.ipv4.ip_forward is off" };
     finding("way out of the machine", on, detail)

@@ -10,6 +10,8 @@ use std::os::unix::fs::chown;
 
 use brickyard_core::spec::{Mount, MountKind};
 use brickyard_sys::mount::{Attributes, attach, clone_tree, set_attributes};
+use brickyard_sys::namespace::enter_user;
+use brickyard_sys::process::{become_user, in_child};
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid, openat2};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
@@ -170,6 +172,23 @@ impl Rootfs {
     fn give(&self, dir: impl AsFd, name: &str, uid: u32, gid: u32) -> io::Result<()> {
         let (uid, gid) = (Uid::from_raw(self.uid_base + uid), Gid::from_raw(self.uid_base + gid));
         Ok(rustix::fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    /// Writes files as the instance's own root: nobody else has ids on a volume, whose ids are mapped
+    /// for the instance alone.
+    pub(crate) fn write_inside(
+        &self,
+        files: &[&FileWrite],
+        user_namespace: BorrowedFd<'_>,
+    ) -> io::Result<()> {
+        let inside = Rootfs { root: self.root.try_clone()?, uid_base: 0 };
+        in_child(|| {
+            enter_user(user_namespace)?;
+            become_user(0, 0, &[])?;
+            files.iter().try_for_each(|file| {
+                inside.write(file).map_err(context(format!("write `{}`", file.dest)))
+            })
+        })
     }
 
     /// Writes a file and makes its directories.

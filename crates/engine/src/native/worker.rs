@@ -118,7 +118,7 @@ fn start(job: &Job) -> io::Result<Running> {
         None => network::loopback_only(namespaces.network.as_fd()),
     }
     .map_err(context("connect the network"))?;
-    write_files(&rootfs, &request, &job.facts)?;
+    write_files(&rootfs, &request, &job.facts, namespaces.user.as_fd())?;
     let hostname = request.effective_hostname();
     let user = user::resolve(&rootfs.root, &request.spec.user).map_err(io::Error::other)?;
     let capabilities = capability::resolve(&request.spec.cap_add, &request.spec.cap_drop)
@@ -230,32 +230,42 @@ fn write_files(
     rootfs: &Rootfs,
     request: &StartRequest,
     facts: &EnvironmentFacts,
+    user_namespace: BorrowedFd<'_>,
 ) -> io::Result<()> {
-    let hostname = request.effective_hostname();
-    let mut hosts = String::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n");
-    if let Some(address) = request.address {
-        hosts.push_str(&format!("{address}\t{hostname}\n"));
-        let resolver = format!("nameserver {}\noptions ndots:0\n", facts.gateway);
-        write_plain(rootfs, "/etc/resolv.conf", resolver)?;
-    }
-    write_plain(rootfs, "/etc/hosts", hosts)?;
-    write_plain(rootfs, "/etc/hostname", format!("{hostname}\n"))?;
-    for file in &request.files {
+    let names = name_files(request, facts);
+    let is_on_mount = |file: &&FileWrite| {
+        request.spec.mounts.iter().any(|mount| file.dest.starts_with(&mount.target))
+    };
+    let (on_mounts, plain): (Vec<_>, Vec<_>) =
+        names.iter().chain(&request.files).partition(is_on_mount);
+    for file in plain {
         rootfs.write(file).map_err(context(format!("write `{}`", file.dest)))?;
+    }
+    if !on_mounts.is_empty() {
+        rootfs.write_inside(&on_mounts, user_namespace)?;
     }
     let dir = &request.spec.working_dir;
     rootfs.ensure_dir(dir).map(drop).map_err(context(format!("open `{dir}`")))
 }
 
-fn write_plain(rootfs: &Rootfs, path: &str, contents: String) -> io::Result<()> {
-    let file = FileWrite {
-        dest: path.into(),
+fn name_files(request: &StartRequest, facts: &EnvironmentFacts) -> Vec<FileWrite> {
+    let hostname = request.effective_hostname();
+    let file = |dest: &str, contents: String| FileWrite {
+        dest: dest.into(),
         contents: contents.into_bytes(),
         mode: 0o644,
         uid: 0,
         gid: 0,
     };
-    rootfs.write(&file).map_err(context(format!("write `{path}`")))
+    let mut hosts = String::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n");
+    let mut files = vec![file("/etc/hostname", format!("{hostname}\n"))];
+    if let Some(address) = request.address {
+        hosts.push_str(&format!("{address}\t{hostname}\n"));
+        let resolver = format!("nameserver {}\noptions ndots:0\n", facts.gateway);
+        files.push(file("/etc/resolv.conf", resolver));
+    }
+    files.push(file("/etc/hosts", hosts));
+    files
 }
 
 /// Sends the runtime's own messages to a file: its errors are flat, the cause is only told there,
