@@ -185,11 +185,15 @@ fn an_environment_that_cannot_be_taken_up_harms_nobody_else() {
 
 fn manifest_of(images: &camino::Utf8Path, name: &str) -> camino::Utf8PathBuf {
     let refs = images.join("refs").read_dir_utf8().expect("it is there");
-    let texts = refs.map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap());
+    let texts = refs.map(|entry| {
+        let path = entry.expect("it can be listed").into_path();
+        std::fs::read_to_string(path).expect("it is text")
+    });
     let all: Vec<serde_json::Value> =
         texts.map(|text| serde_json::from_str(&text).expect("it is JSON")).collect();
-    let one = all.iter().find(|one| one["name"].as_str().unwrap().starts_with(name));
-    let digest = one.expect("the image has a name")["manifest"].as_str().unwrap();
+    let one =
+        all.iter().find(|one| one["name"].as_str().is_some_and(|known| known.starts_with(name)));
+    let digest = one.expect("the image has a name")["manifest"].as_str().expect("it is text");
     images.join("blobs").join(digest.replace(':', "/"))
 }
 
