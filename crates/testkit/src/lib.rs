@@ -15,7 +15,7 @@ mod wait;
 mod yard;
 
 pub use command::{Output, run};
-pub use net::{Claim, claim_port, get, get_unix};
+pub use net::{Claim, ask, claim_port, get, get_unix};
 pub use project::Project;
 pub use sweep::kill_and_wait;
 pub use wait::{DEADLINE, wait_for, wait_until};

@@ -62,11 +62,19 @@ fn claim(port: u16) -> Option<File> {
 /// # Errors
 /// When nobody listens, or the answer is none.
 pub fn get(port: u16, path: &str) -> io::Result<(u16, String)> {
+    ask(port, "GET", path)
+}
+
+/// Asks 127.0.0.1 with a method and without a body; status and body of the answer.
+///
+/// # Errors
+/// When nobody listens, or the answer is none.
+pub fn ask(port: u16, method: &str, path: &str) -> io::Result<(u16, String)> {
     let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let stream = TcpStream::connect_timeout(&at, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    exchange(stream, path)
+    exchange(stream, method, path)
 }
 
 /// `GET`s a page of a server on a unix socket; its status and body.
@@ -77,12 +85,12 @@ pub fn get_unix(socket: &Utf8Path, path: &str) -> io::Result<(u16, String)> {
     let stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    exchange(stream, path)
+    exchange(stream, "GET", path)
 }
 
-fn exchange(mut stream: impl Read + Write, path: &str) -> io::Result<(u16, String)> {
+fn exchange(mut stream: impl Read + Write, method: &str, path: &str) -> io::Result<(u16, String)> {
     // HTTP/1.0: the server closes at the end, and never chunks.
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: test\r\n\r\n")?;
+    write!(stream, "{method} {path} HTTP/1.0\r\nHost: test\r\n\r\n")?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);

@@ -9,5 +9,6 @@ mod father;
 mod leftovers;
 mod living;
 mod serving;
+mod shop;
 mod support;
 mod verbs;
