@@ -67,6 +67,21 @@ pub enum Command {
         /// Which.
         targets: Vec<TargetSlots>,
     },
+    /// Freezes instances where they stand.
+    Pause {
+        /// Which.
+        targets: Vec<TargetSlots>,
+    },
+    /// Lets paused instances go on.
+    Unpause {
+        /// Which.
+        targets: Vec<TargetSlots>,
+    },
+    /// Kills instances at once; they stay stopped.
+    Kill {
+        /// Which.
+        targets: Vec<TargetSlots>,
+    },
     /// Removes stopped and ended instances.
     Remove {
         /// Which.
@@ -147,7 +162,7 @@ pub struct InstanceView {
     pub instance: Slot,
     /// Its generation.
     pub generation: u64,
-    /// `starting running stopping exited stopped refused`.
+    /// `starting running paused stopping exited stopped refused`.
     pub state: String,
     /// `starting healthy unhealthy`.
     pub health: String,

@@ -49,7 +49,7 @@ pub(crate) struct Global {
     #[arg(long, default_value = "native", value_name = "ENGINE")]
     pub(crate) engine: String,
     /// Data as JSON on standard output
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub(crate) json: bool,
     /// Say nothing but data and errors
     #[arg(long)]
@@ -75,6 +75,9 @@ enum Command {
     Start(commands::start::StartArgs),
     Scale(commands::scale::ScaleArgs),
     Rm(commands::rm::RmArgs),
+    Kill(commands::kill::KillArgs),
+    Pause(commands::pause::PauseArgs),
+    Unpause(commands::unpause::UnpauseArgs),
     Set(commands::set::SetArgs),
     Get(commands::get::GetArgs),
     Unset(commands::unset::UnsetArgs),
@@ -144,6 +147,9 @@ async fn run(ui: &Ui, context: &Context, command: &Command) -> Result<(), Comman
         Command::Start(args) => commands::start::run(ui, context, args).await,
         Command::Scale(args) => commands::scale::run(ui, context, args).await,
         Command::Rm(args) => commands::rm::run(ui, context, args).await,
+        Command::Kill(args) => commands::kill::run(ui, context, args).await,
+        Command::Pause(args) => commands::pause::run(ui, context, args).await,
+        Command::Unpause(args) => commands::unpause::run(ui, context, args).await,
         Command::Set(args) => commands::set::run(ui, context, args).await,
         Command::Get(args) => commands::get::run(ui, context, args).await,
         Command::Unset(args) => commands::unset::run(ui, context, args).await,

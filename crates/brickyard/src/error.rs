@@ -31,6 +31,10 @@ impl CommandError {
         Self::plain(2, message)
     }
 
+    pub(crate) fn refused(message: impl Into<String>) -> Self {
+        Self::plain(1, message)
+    }
+
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
         Self::plain(3, message)
     }

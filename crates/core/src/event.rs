@@ -37,6 +37,12 @@ pub enum EventKind {
     /// A generation was stopped on purpose.
     #[serde(rename = "instance.stopped")]
     InstanceStopped,
+    /// A generation's processes were frozen.
+    #[serde(rename = "instance.paused")]
+    InstancePaused,
+    /// A paused generation goes on.
+    #[serde(rename = "instance.unpaused")]
+    InstanceUnpaused,
     /// A generation and what belonged to it was removed.
     #[serde(rename = "instance.removed")]
     InstanceRemoved,

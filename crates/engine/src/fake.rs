@@ -16,7 +16,8 @@ use tokio::sync::watch;
 
 use crate::{
     Connection, Engine, EnvironmentFacts, EnvironmentKey, Error, ExecOutput, ExecRequest,
-    FileWrite, InstanceId, Known, KnownState, Staged, StartRequest, Started, signal_number,
+    FileWrite, InstanceId, Known, KnownState, Process, Staged, StartRequest, Started, Usage,
+    signal_number,
 };
 
 #[derive(Debug)]
@@ -25,6 +26,7 @@ struct Instance {
     files: BTreeMap<Utf8PathBuf, FileWrite>,
     staged: BTreeMap<Utf8PathBuf, FileWrite>,
     exit: watch::Sender<Option<Exit>>,
+    paused: bool,
 }
 
 #[derive(Debug, Default)]
@@ -140,6 +142,7 @@ impl Engine for Fake {
             return Err(refused("its environment is not open"));
         }
         if let Ok(instance) = state.running(&request.id) {
+            instance.paused = false;
             return Ok(Started { pid: instance.pid });
         }
         state.next_pid += 1;
@@ -147,8 +150,8 @@ impl Engine for Fake {
         let mut files =
             state.instances.remove(&request.id).map(|former| former.files).unwrap_or_default();
         files.extend(request.files.iter().map(|file| (file.dest.clone(), file.clone())));
-        let instance =
-            Instance { pid, files, staged: BTreeMap::new(), exit: watch::channel(None).0 };
+        let exit = watch::channel(None).0;
+        let instance = Instance { pid, files, staged: BTreeMap::new(), exit, paused: false };
         state.instances.insert(request.id.clone(), instance);
         Ok(Started { pid })
     }
@@ -190,6 +193,35 @@ impl Engine for Fake {
         Ok(())
     }
 
+    async fn pause(&self, id: &InstanceId) -> Result<(), Error> {
+        self.state().running(id)?.paused = true;
+        Ok(())
+    }
+
+    async fn unpause(&self, id: &InstanceId) -> Result<(), Error> {
+        self.state().running(id)?.paused = false;
+        Ok(())
+    }
+
+    async fn usage(&self, id: &InstanceId) -> Result<Usage, Error> {
+        self.state().running(id)?;
+        Ok(Usage { pids: 1, ..Usage::default() })
+    }
+
+    async fn processes(&self, id: &InstanceId) -> Result<Vec<Process>, Error> {
+        let pid = self.state().running(id)?.pid;
+        Ok(vec![Process {
+            pid,
+            parent: 0,
+            pid_inside: 1,
+            uid: 0,
+            user: None,
+            cpu_ms: 0,
+            started_ms: 0,
+            command: "fake".to_owned(),
+        }])
+    }
+
     async fn remove(&self, id: &InstanceId) -> Result<(), Error> {
         self.state().instances.remove(id);
         Ok(())
@@ -199,8 +231,12 @@ impl Engine for Fake {
         let state = self.state();
         let known = state.instances.iter().map(|(id, instance)| {
             let ended = *instance.exit.borrow();
-            let running = KnownState::Running { pid: instance.pid };
-            Known { id: id.clone(), state: ended.map_or(running, KnownState::Exited) }
+            let pid = instance.pid;
+            let alive = match instance.paused {
+                true => KnownState::Paused { pid },
+                false => KnownState::Running { pid },
+            };
+            Known { id: id.clone(), state: ended.map_or(alive, KnownState::Exited) }
         });
         Ok(known.collect())
     }

@@ -9,6 +9,7 @@
 pub mod error;
 pub mod fake;
 pub mod native;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -21,6 +22,7 @@ use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use error::Error;
+pub use usage::{Process, Usage};
 
 /// An environment, as engines name it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -189,6 +191,11 @@ pub enum KnownState {
         /// That process.
         pid: i32,
     },
+    /// Its processes are frozen where they stood.
+    Paused {
+        /// Its first process.
+        pid: i32,
+    },
     /// It ended, and this is how.
     Exited(Exit),
     /// Its start was never finished, or nobody saw its end; only removal is left.
@@ -276,7 +283,7 @@ pub trait Engine: Send + Sync + 'static {
     /// Waits until a generation ends. Dropping the future stops the wait alone.
     async fn wait(&self, id: &InstanceId) -> Result<Exit, Error>;
 
-    /// Asks a generation to end, waits, kills; returns how it ended.
+    /// Asks a generation to end, waits, kills; returns how it ended. A paused one goes on first.
     async fn stop(&self, id: &InstanceId, stop: &Stop) -> Result<Exit, Error>;
 
     /// How a generation asked to be stopped when it was started.
@@ -284,6 +291,18 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Sends a signal to a generation's first process.
     async fn signal(&self, id: &InstanceId, signal: &str) -> Result<(), Error>;
+
+    /// Freezes every process of a generation, until it is unpaused, stopped or removed.
+    async fn pause(&self, id: &InstanceId) -> Result<(), Error>;
+
+    /// Lets a paused generation go on; one that is not paused goes on anyway.
+    async fn unpause(&self, id: &InstanceId) -> Result<(), Error>;
+
+    /// What a running generation uses at this moment.
+    async fn usage(&self, id: &InstanceId) -> Result<Usage, Error>;
+
+    /// Processes of a running generation, commands that were started in it included.
+    async fn processes(&self, id: &InstanceId) -> Result<Vec<Process>, Error>;
 
     /// Removes a generation with all that belongs to it, killing what still runs.
     async fn remove(&self, id: &InstanceId) -> Result<(), Error>;

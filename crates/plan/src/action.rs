@@ -97,6 +97,27 @@ pub enum Action {
         /// Why.
         reason: String,
     },
+    /// Freeze a generation's processes.
+    Pause {
+        /// Its slot.
+        place: Place,
+        /// Which.
+        generation: Generation,
+    },
+    /// Let a paused generation go on.
+    Unpause {
+        /// Its slot.
+        place: Place,
+        /// Which.
+        generation: Generation,
+    },
+    /// Kill a generation at once; it stays stopped.
+    Kill {
+        /// Its slot.
+        place: Place,
+        /// Which.
+        generation: Generation,
+    },
     /// Remove a generation that does not run.
     Remove {
         /// Its slot.
@@ -178,6 +199,9 @@ impl Action {
             | Self::Start { place, generation, .. }
             | Self::Restart { place, generation, .. }
             | Self::Stop { place, generation, .. }
+            | Self::Pause { place, generation }
+            | Self::Unpause { place, generation }
+            | Self::Kill { place, generation }
             | Self::Remove { place, generation }
             | Self::Render { place, generation, .. }
             | Self::Refuse { place, generation, .. }
@@ -195,9 +219,13 @@ impl Action {
             | Self::Admit { .. }
             | Self::Refuse { .. }
             | Self::GiveUp { .. } => return None,
-            Self::Start { .. } | Self::Restart { .. } | Self::Stop { .. } | Self::Remove { .. } => {
-                Busy::Lifecycle
-            }
+            Self::Start { .. }
+            | Self::Restart { .. }
+            | Self::Stop { .. }
+            | Self::Pause { .. }
+            | Self::Unpause { .. }
+            | Self::Kill { .. }
+            | Self::Remove { .. } => Busy::Lifecycle,
             Self::Render { .. } => Busy::Rendering,
             Self::Reload { .. } => Busy::Reloading,
         };

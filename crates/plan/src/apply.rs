@@ -31,6 +31,8 @@ pub enum Outcome {
         /// Whether the generation was removed too.
         removed: bool,
     },
+    /// A generation was paused, or goes on.
+    Paused(bool),
     /// A removal ended.
     Removed,
     /// A file was put into place, or its check refused it.
@@ -103,7 +105,12 @@ pub fn begin(observed: &mut Observed, action: &Action, now_ms: Millis) {
                 to_stopping(record, *remove);
             });
         }
+        Action::Kill { .. } => change(observed, place, generation, |record| {
+            to_stopping(record, false);
+        }),
         Action::Intend(_)
+        | Action::Pause { .. }
+        | Action::Unpause { .. }
         | Action::Remove { .. }
         | Action::Render { .. }
         | Action::Reload { .. } => {}
@@ -174,6 +181,10 @@ pub fn finish(
         Outcome::Stopped { exit, .. } => change(observed, place, generation, |record| {
             record.state = State::Stopped { exit };
         }),
+        Outcome::Paused(paused) => change(observed, place, generation, |record| {
+            let pid = record.state.pid().unwrap_or(0);
+            record.state = if paused { State::Paused { pid } } else { State::Running { pid } };
+        }),
         Outcome::Rendered { dest, digest, silent, result } => {
             rendered(observed, place, generation, (dest, digest), silent, &result);
         }
@@ -201,16 +212,23 @@ pub fn finish(
             let Some(record) = observed.get_mut(place, generation) else {
                 return false;
             };
-            let admitted = record.withheld.is_some_and(|withheld| !withheld.for_good);
-            if !record.is_running() || (record.health == health && !admitted) {
-                return false;
-            }
-            record.health = health;
-            record.proven |= health == Health::Healthy;
-            if admitted {
-                record.withheld = None;
-            }
+            return judged(record, health);
         }
+    }
+    true
+}
+
+/// Takes in what checks say; a frozen process says nothing by not answering.
+fn judged(record: &mut Record, health: Health) -> bool {
+    let admitted = record.withheld.is_some_and(|withheld| !withheld.for_good);
+    let tells_nothing = !record.is_running() || record.is_paused();
+    if tells_nothing || (record.health == health && !admitted) {
+        return false;
+    }
+    record.health = health;
+    record.proven |= health == Health::Healthy;
+    if admitted {
+        record.withheld = None;
     }
     true
 }

@@ -117,6 +117,7 @@ impl Decider<'_> {
                         !record.is_healthy()
                     } else {
                         record.is_running()
+                            && !record.is_paused()
                             && record.health == Health::Starting
                             && (record.restarts > 0 || !record.loaded.is_empty())
                     };
@@ -200,6 +201,15 @@ impl Decider<'_> {
         match &record.state {
             State::Stopping { remove, .. } => self.stop(record, *remove, "it was being stopped"),
             State::Running { .. } if stop_wanted => self.leave(record, false, "it was asked to"),
+            // A paused one rests: neither its files nor its process follow anything.
+            State::Paused { .. } if service.paused.contains(&record.place.slot) && !stop_wanted => {
+            }
+            State::Paused { .. } => self.unpause(record),
+            State::Running { .. } if service.paused.contains(&record.place.slot) => {
+                self.decision.unsettled = true;
+                let (place, generation) = (record.place.clone(), record.generation);
+                self.decision.actions.push(Action::Pause { place, generation });
+            }
             State::Exited { .. } | State::Stopped { .. } | State::Refused { .. } if stop_wanted => {
             }
             _ => match desired(self.wanted, self.observed, self.view, service, Some(record)) {
@@ -249,7 +259,7 @@ impl Decider<'_> {
             State::Exited { exit } => self.ended(record, service, desired, Some(*exit)),
             State::Refused { .. } => self.ended(record, service, desired, None),
             State::Running { .. } => self.running(record, service, desired, transient, room),
-            State::Intended | State::Stopping { .. } => {}
+            State::Intended | State::Paused { .. } | State::Stopping { .. } => {}
         }
     }
 
@@ -318,6 +328,7 @@ impl Decider<'_> {
                 }
             }
             State::Intended => self.start_newest(newest, service),
+            State::Paused { .. } => self.unpause(newest),
             State::Running { .. } if newest.health == Health::Starting => {}
             State::Running { .. } if newest.health == Health::Healthy || !runs => {
                 for record in older.iter().filter(|record| !busy(record)) {
@@ -369,12 +380,20 @@ impl Decider<'_> {
     fn clear(&mut self, record: &Record, reason: &str) {
         match record.state {
             State::Running { .. } => self.leave(record, true, reason),
+            State::Paused { .. } => self.unpause(record),
             State::Stopping { .. } => self.stop(record, true, reason),
             _ => self.decision.actions.push(Action::Remove {
                 place: record.place.clone(),
                 generation: record.generation,
             }),
         }
+    }
+
+    /// Lets a paused one go on, before anything else may happen to it.
+    fn unpause(&mut self, record: &Record) {
+        self.decision.unsettled = true;
+        let (place, generation) = (record.place.clone(), record.generation);
+        self.decision.actions.push(Action::Unpause { place, generation });
     }
 
     pub(crate) fn stop(&mut self, record: &Record, remove: bool, reason: &str) {

@@ -97,8 +97,9 @@ impl Decider<'_> {
                 continue;
             }
             for record in self.observed.of(name).filter(|record| record.is_running()) {
-                // One that leaves itself, or could not be told, is not waited for.
-                let leaves = record.withheld.is_some_and(|withheld| withheld.for_good);
+                // One that leaves itself, is paused, or could not be told, is not waited for.
+                let leaves =
+                    record.withheld.is_some_and(|withheld| withheld.for_good) || record.is_paused();
                 let fails = self.observed.transient(record).reload_failures > 0;
                 if leaves || fails || record.place.slot.0 > service.replicas {
                     continue;

@@ -37,6 +37,11 @@ pub enum State {
         /// That process on its host.
         pid: i32,
     },
+    /// Its processes are frozen where they stood.
+    Paused {
+        /// Its first process on its host.
+        pid: i32,
+    },
     /// It is being stopped, and removed afterwards if `remove` is set.
     Stopping {
         /// That process on its host.
@@ -70,6 +75,7 @@ impl State {
         match self {
             Self::Intended => "starting",
             Self::Running { .. } => "running",
+            Self::Paused { .. } => "paused",
             Self::Stopping { .. } => "stopping",
             Self::Exited { .. } => "exited",
             Self::Stopped { .. } => "stopped",
@@ -81,7 +87,7 @@ impl State {
     #[must_use]
     pub fn pid(&self) -> Option<i32> {
         match self {
-            Self::Running { pid } | Self::Stopping { pid, .. } => Some(*pid),
+            Self::Running { pid } | Self::Paused { pid } | Self::Stopping { pid, .. } => Some(*pid),
             _ => None,
         }
     }
@@ -175,10 +181,17 @@ pub struct Record {
 }
 
 impl Record {
-    /// Whether its process runs and is not on its way out.
+    /// Whether its process is there and not on its way out. A paused one counts: what others
+    /// know of it stays as it is until it goes on.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        matches!(self.state, State::Running { .. })
+        matches!(self.state, State::Running { .. } | State::Paused { .. })
+    }
+
+    /// Whether its processes are frozen.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        matches!(self.state, State::Paused { .. })
     }
 
     /// Whether it runs and its checks pass.
@@ -190,8 +203,10 @@ impl Record {
     /// Whether it has been healthy, is to go on, and so will be healthy again.
     #[must_use]
     pub fn is_steady(&self) -> bool {
-        let goes_on =
-            matches!(self.state, State::Intended | State::Running { .. } | State::Exited { .. });
+        let goes_on = matches!(
+            self.state,
+            State::Intended | State::Running { .. } | State::Paused { .. } | State::Exited { .. }
+        );
         self.proven && goes_on && !self.withheld.is_some_and(|withheld| withheld.for_good)
     }
 

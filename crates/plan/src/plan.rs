@@ -140,6 +140,7 @@ fn slot_change(
     }
     match &record.state {
         State::Running { .. } => files_change(service, record, &desired),
+        State::Paused { .. } => (Change::Keep, vec!["it goes on".to_owned()]),
         State::Exited { .. } if record.is_completed() => (Change::Keep, Vec::new()),
         State::Stopped { .. } if service.stopped.contains(&place.slot) => {
             (Change::Keep, vec!["it was stopped".to_owned()])

@@ -159,6 +159,8 @@ impl World {
             ["scale", pair] => self.scale(pair, said),
             ["restart", place] => self.restart(place),
             ["stop", place] => self.stop(place, said),
+            ["pause", place] => self.pause(place, true, said),
+            ["unpause", place] => self.pause(place, false, said),
             ["down"] => {
                 self.adjustments.down = true;
                 self.resolve(said);
@@ -226,6 +228,17 @@ impl World {
     fn stop(&mut self, place: &str, said: &mut String) -> Option<()> {
         let place = parse_place(place)?;
         self.adjustments.stopped.entry(place.service).or_default().insert(place.slot);
+        self.resolve(said);
+        Some(())
+    }
+
+    fn pause(&mut self, place: &str, paused: bool, said: &mut String) -> Option<()> {
+        let place = parse_place(place)?;
+        let slots = self.adjustments.paused.entry(place.service).or_default();
+        match paused {
+            true => slots.insert(place.slot),
+            false => slots.remove(&place.slot),
+        };
         self.resolve(said);
         Some(())
     }
@@ -335,6 +348,16 @@ impl World {
                 let exit = Exit { code: 143, oom: false, time_ms: self.now_ms };
                 Outcome::Stopped { exit, removed: *remove }
             }
+            Action::Pause { .. } | Action::Unpause { .. } => {
+                let paused = matches!(action, Action::Pause { .. });
+                let _ = writeln!(said, "{} {name}", if paused { "pause" } else { "unpause" });
+                Outcome::Paused(paused)
+            }
+            Action::Kill { .. } => {
+                let _ = writeln!(said, "kill {name}");
+                let exit = Exit { code: 137, oom: false, time_ms: self.now_ms };
+                Outcome::Stopped { exit, removed: false }
+            }
             Action::Remove { .. } => {
                 let _ = writeln!(said, "remove {name}");
                 Outcome::Removed
@@ -393,7 +416,7 @@ impl World {
         let starting = self
             .observed
             .all()
-            .find(|record| record.is_running() && record.health == Health::Starting)
+            .find(|r| r.is_running() && !r.is_paused() && r.health == Health::Starting)
             .map(|record| (record.place.clone(), record.generation));
         let Some((place, generation)) = starting else {
             return false;

@@ -55,6 +55,8 @@ pub struct WantedService {
     pub replicas: u32,
     /// Slots that were stopped by hand.
     pub stopped: BTreeSet<Slot>,
+    /// Slots that were paused by hand.
+    pub paused: BTreeSet<Slot>,
     /// What runs, without rendered variables.
     pub spec: InstanceSpec,
     /// The service's own check, the image's included.
@@ -99,6 +101,9 @@ pub struct Adjustments {
     pub replicas: BTreeMap<ServiceName, u32>,
     /// Slots by `stop`.
     pub stopped: BTreeMap<ServiceName, BTreeSet<Slot>>,
+    /// Slots by `pause`.
+    #[serde(default)]
+    pub paused: BTreeMap<ServiceName, BTreeSet<Slot>>,
     /// Whether the whole environment goes down.
     pub down: bool,
 }
@@ -182,6 +187,7 @@ fn resolve_service(
     Ok(WantedService {
         replicas: if adjustments.down { 0 } else { replicas },
         stopped: adjustments.stopped.get(name).cloned().unwrap_or_default(),
+        paused: adjustments.paused.get(name).cloned().unwrap_or_default(),
         spec: spec(service, *digest, config, argv),
         healthcheck: service.healthcheck.clone().or(image_check),
         templates,

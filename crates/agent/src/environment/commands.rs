@@ -12,6 +12,7 @@ use brickyard_plan::{Action, Place, State};
 use brickyard_store::{Compare, Outcome, Txn};
 use tokio::sync::oneshot;
 
+use super::pausing::forget;
 use super::status::listen_address;
 use super::{Accepted, Answer, Environment, Failure, WantedRecord};
 use crate::journal::Draft;
@@ -31,6 +32,9 @@ impl Environment {
             Command::Restart { targets } => self.restart(&targets).await,
             Command::Stop { targets } => self.set_stopped(&targets, true).await,
             Command::Start { targets } => self.set_stopped(&targets, false).await,
+            Command::Pause { targets } => self.set_paused(&targets, true).await,
+            Command::Unpause { targets } => self.set_paused(&targets, false).await,
+            Command::Kill { targets } => self.kill(&targets).await,
             Command::Remove { targets } => self.remove_ended(&targets).await,
         };
         let _ = answer.send(done);
@@ -183,7 +187,11 @@ impl Environment {
     }
 
     /// Changes adjustments and resolves anew.
-    async fn adjust(&mut self, change: impl FnOnce(&mut WantedRecord), event: Draft) -> Answer {
+    pub(super) async fn adjust(
+        &mut self,
+        change: impl FnOnce(&mut WantedRecord),
+        event: Draft,
+    ) -> Answer {
         let mut record = self.wanted_record()?;
         change(&mut record);
         let deploy = record.deploy;
@@ -230,7 +238,7 @@ impl Environment {
     }
 
     /// The slots that targets mean; all of them must exist.
-    fn slots(&self, targets: &[TargetSlots]) -> Result<Vec<Place>, Failure> {
+    pub(super) fn slots(&self, targets: &[TargetSlots]) -> Result<Vec<Place>, Failure> {
         let mut places = Vec::new();
         for target in targets {
             self.known_service(&target.service)?;
@@ -267,12 +275,8 @@ impl Environment {
             }
         }
         let change = |record: &mut WantedRecord| {
-            for place in &places {
-                if let Some(slots) = record.adjustments.stopped.get_mut(&place.service) {
-                    slots.remove(&place.slot);
-                }
-            }
-            record.adjustments.stopped.retain(|_, slots| !slots.is_empty());
+            forget(&mut record.adjustments.stopped, &places);
+            forget(&mut record.adjustments.paused, &places);
         };
         self.adjust(change, event).await
     }
@@ -294,6 +298,7 @@ impl Environment {
                 }
             }
             record.adjustments.stopped.retain(|_, slots| !slots.is_empty());
+            forget(&mut record.adjustments.paused, &places);
         };
         self.adjust(change, event).await
     }

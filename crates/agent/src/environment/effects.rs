@@ -4,10 +4,12 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use brickyard_core::spec::Stop;
 use brickyard_core::{EventKind, Generation};
 use brickyard_engine::{Error, InstanceId, Staged, StartRequest};
 use brickyard_model::types::Reload;
 use brickyard_plan::difference::RenderedFile;
+use brickyard_plan::observed::Busy;
 use brickyard_plan::{Action, Drain, Health, Outcome, Place, StartJob};
 use brickyard_render as render;
 use camino::Utf8PathBuf;
@@ -22,6 +24,9 @@ use crate::{drain, probe};
 /// How long an instance without checks has to run until it counts as healthy: one that ends at
 /// once has ended by then.
 const SETTLING: Duration = Duration::from_millis(150);
+
+/// How long the end of a killed first process is waited for before its whole container is killed.
+const KILL_GRACE_MS: u64 = 2000;
 
 impl Environment {
     /// Begins an action's effect.
@@ -50,7 +55,7 @@ impl Environment {
             }
             _ => None,
         };
-        if matches!(action, Action::Stop { .. } | Action::Restart { .. } | Action::Remove { .. }) {
+        if action.busy().is_some_and(|(_, _, busy)| busy == Busy::Lifecycle) {
             self.watchers.remove(&(place.clone(), generation));
         }
         let messages = self.messages.clone();
@@ -105,7 +110,10 @@ impl Environment {
         let again = Arc::new(Notify::new());
         let messages = self.messages.clone();
         let name = format!("probe {id}");
-        let probe = if probes.is_empty() {
+        let probe = if record.is_paused() {
+            // A frozen process answers nothing, and that says nothing about its health.
+            tasks.spawn(name, OnCancel::Drop, std::future::ready(()))
+        } else if probes.is_empty() {
             tasks.spawn(name, OnCancel::Drop, async move {
                 tokio::time::sleep(SETTLING).await;
                 let health = Health::Healthy;
@@ -127,6 +135,9 @@ fn verb(action: &Action) -> &'static str {
         Action::Start { .. } => "start",
         Action::Restart { .. } => "restart",
         Action::Stop { .. } => "stop",
+        Action::Pause { .. } => "pause",
+        Action::Unpause { .. } => "unpause",
+        Action::Kill { .. } => "kill",
         Action::Remove { .. } => "remove",
         Action::Render { .. } => "render",
         Action::Reload { .. } => "reload",
@@ -171,6 +182,12 @@ impl Context {
             Action::Stop { remove, drain, reason, .. } => {
                 self.drained(drain).await;
                 self.stop(remove, &reason, events).await
+            }
+            Action::Pause { .. } => self.pause(true, events).await,
+            Action::Unpause { .. } => self.pause(false, events).await,
+            Action::Kill { .. } => {
+                let kill = Stop { signal: "KILL".to_owned(), grace_ms: KILL_GRACE_MS };
+                self.stop_by(&kill, false, "it was killed", events).await
             }
             Action::Remove { .. } => match self.yard.engine.remove(&self.id).await {
                 Ok(()) => {
@@ -244,7 +261,32 @@ impl Context {
 
     async fn stop(&self, remove: bool, reason: &str, events: &mut Vec<Draft>) -> Outcome {
         let stop = self.stop_spec();
-        let exit = match self.yard.engine.stop(&self.id, &stop).await {
+        self.stop_by(&stop, remove, reason, events).await
+    }
+
+    /// Freezes the instance, or lets it go on.
+    async fn pause(&self, paused: bool, events: &mut Vec<Draft>) -> Outcome {
+        let (done, kind) = match paused {
+            true => (self.yard.engine.pause(&self.id).await, EventKind::InstancePaused),
+            false => (self.yard.engine.unpause(&self.id).await, EventKind::InstanceUnpaused),
+        };
+        match done {
+            Ok(()) => {
+                events.push(self.event(kind));
+                Outcome::Paused(paused)
+            }
+            Err(err) => interrupted(&err),
+        }
+    }
+
+    async fn stop_by(
+        &self,
+        stop: &Stop,
+        remove: bool,
+        reason: &str,
+        events: &mut Vec<Draft>,
+    ) -> Outcome {
+        let exit = match self.yard.engine.stop(&self.id, stop).await {
             Ok(exit) => exit,
             Err(Error::Unknown { .. } | Error::NotRunning { .. }) => brickyard_core::spec::Exit {
                 code: 0,

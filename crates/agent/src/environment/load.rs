@@ -158,9 +158,15 @@ impl Environment {
         };
         let key = (record.place.clone(), record.generation);
         match (&record.state, state) {
-            (State::Running { .. }, Some(KnownState::Running { pid })) => {
+            (
+                State::Running { .. } | State::Paused { .. },
+                Some(known @ (KnownState::Running { pid } | KnownState::Paused { pid })),
+            ) => {
                 if let Some(record) = self.observed.get_mut(&key.0, key.1) {
-                    record.state = State::Running { pid };
+                    record.state = match known {
+                        KnownState::Paused { .. } => State::Paused { pid },
+                        _ => State::Running { pid },
+                    };
                 }
                 self.watch(&key);
                 let address = self.address.with_service(&id.service).with_slot(id.slot);
@@ -173,10 +179,12 @@ impl Environment {
             (State::Intended, Some(KnownState::Running { pid })) if !record.restart_requested => {
                 self.finish(id, Outcome::Started(Ok(pid)), events);
             }
-            (State::Running { .. }, Some(KnownState::Exited(exit))) => {
+            (State::Running { .. } | State::Paused { .. }, Some(KnownState::Exited(exit))) => {
                 self.finish(id, Outcome::Ended(exit), events);
             }
-            (State::Running { .. }, _) => self.finish(id, Outcome::Ended(unseen), events),
+            (State::Running { .. } | State::Paused { .. }, _) => {
+                self.finish(id, Outcome::Ended(unseen), events);
+            }
             _ => {}
         }
     }

@@ -8,6 +8,7 @@
 mod commands;
 mod effects;
 mod load;
+mod pausing;
 mod staging;
 mod status;
 
@@ -251,12 +252,15 @@ impl Environment {
             _ => {}
         }
         let now_ms = self.yard.clock.now_ms();
+        // A pause ends the watch for its time; where it could not be done, the watch goes on.
         let started = matches!(outcome, Outcome::Started(Ok(_)));
+        let rested = matches!(outcome, Outcome::Paused(_) | Outcome::Interrupted);
         let reloaded = matches!(outcome, Outcome::Reloaded { .. });
         let changed =
             finish(&self.wanted, &mut self.observed, &place, id.generation, outcome, now_ms);
         let key = (place, id.generation);
-        if started {
+        let is_alive = self.observed.get(&key.0, key.1).is_some_and(Record::is_running);
+        if started || (rested && is_alive && !self.watchers.contains_key(&key)) {
             self.watch(&key);
         }
         if reloaded && let Some(watchers) = self.watchers.get(&key) {

@@ -210,7 +210,7 @@ impl Environment {
     fn renderings(&self, view: &View) -> (Vec<(InstanceId, RenderedFile)>, Vec<Reason>) {
         let mut files = Vec::new();
         let mut broken = Vec::new();
-        for record in self.observed.all().filter(|record| record.is_running()) {
+        for record in self.observed.all().filter(|r| r.is_running() && !r.is_paused()) {
             let Some(service) = self.wanted.services.get(&record.place.service) else {
                 continue;
             };

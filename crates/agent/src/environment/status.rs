@@ -204,14 +204,19 @@ impl Environment {
         }
     }
 
+    /// A paused one would take connections and never answer: it is open only where nothing else is.
     fn open_to_connections<'a>(&'a self, service: &'a ServiceName) -> Vec<&'a Record> {
-        let open = |sort: fn(&Record) -> bool| {
+        let open = |sort: &dyn Fn(&Record) -> bool| {
             let records = self.observed.of(service);
             let found = records.filter(|record| sort(record) && record.withheld.is_none());
             found.collect::<Vec<_>>()
         };
-        let healthy = open(Record::is_healthy);
-        if healthy.is_empty() { open(Record::is_running) } else { healthy }
+        let sorts: [&dyn Fn(&Record) -> bool; 3] = [
+            &|record| record.is_healthy() && !record.is_paused(),
+            &|record| record.is_running() && !record.is_paused(),
+            &Record::is_running,
+        ];
+        sorts.into_iter().map(open).find(|found| !found.is_empty()).unwrap_or_default()
     }
 
     /// Keeps the last lines of a generation's output for the message that says why it failed.

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use brickyard_core::Generation;
-use brickyard_engine::{ExecRequest, InstanceId};
+use brickyard_engine::ExecRequest;
 use clap::Args;
 
 use super::targets;
@@ -38,17 +37,9 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &ExecArgs) -> Result<(
     let (key, view) = context.show(ui).await?;
     let instance = targets::instance(&key, &view, &args.target)?;
     if instance.state != "running" {
-        return Err(CommandError::not_found(format!(
-            "{} does not run: it is {}",
-            instance.address, instance.state
-        )));
+        return Err(targets::does_not_run(instance));
     }
-    let id = InstanceId {
-        environment: key,
-        service: instance.service.clone(),
-        slot: instance.instance,
-        generation: Generation(instance.generation),
-    };
+    let id = targets::id(&key, instance);
     let request = ExecRequest {
         argv: args.command.clone(),
         environment: variables(&args.env)?,

@@ -100,6 +100,7 @@ async fn orphans(
         }
         let (state, pid, exit_code) = match known.state {
             KnownState::Running { pid } => ("running", Some(pid), None),
+            KnownState::Paused { pid } => ("paused", Some(pid), None),
             KnownState::Exited(exit) => ("exited", None, Some(exit.code)),
             KnownState::Broken => ("broken", None, None),
         };

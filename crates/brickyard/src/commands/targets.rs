@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use brickyard_api::{EnvironmentView, InstanceView, TargetSlots};
 use brickyard_core::diagnostic::nearest;
-use brickyard_core::{Address, ServiceName, Slot};
-use brickyard_engine::EnvironmentKey;
+use brickyard_core::{Address, Generation, ServiceName, Slot};
+use brickyard_engine::{EnvironmentKey, InstanceId};
 use brickyard_model::System;
 
 use crate::error::CommandError;
@@ -52,6 +52,62 @@ pub(crate) fn slots(
     texts.iter().map(|text| slot(key, text)).collect()
 }
 
+/// How engines name an instance of a view.
+pub(crate) fn id(key: &EnvironmentKey, instance: &InstanceView) -> InstanceId {
+    InstanceId {
+        environment: key.clone(),
+        service: instance.service.clone(),
+        slot: instance.instance,
+        generation: Generation(instance.generation),
+    }
+}
+
+/// Whether an instance has processes.
+pub(crate) fn is_alive(instance: &InstanceView) -> bool {
+    matches!(instance.state.as_str(), "running" | "paused")
+}
+
+/// The generations that `texts` name, in the view's order; none means all. Each text must name
+/// something that there is.
+pub(crate) fn instances<'a>(
+    key: &EnvironmentKey,
+    view: &'a EnvironmentView,
+    texts: &[String],
+) -> Result<Vec<&'a InstanceView>, CommandError> {
+    let wanted = slots(key, view, texts)?;
+    let names = |target: &TargetSlots, instance: &InstanceView| {
+        target.service == instance.service
+            && target.slot.is_none_or(|slot| slot == instance.instance)
+    };
+    for (target, text) in wanted.iter().zip(texts) {
+        if !view.instances.iter().any(|instance| names(target, instance)) {
+            return Err(unknown(view, target, text));
+        }
+    }
+    let all = view.instances.iter();
+    Ok(all.filter(|instance| wanted.iter().any(|target| names(target, instance))).collect())
+}
+
+/// Those of [`instances`] that have processes; an instance that is named must have some.
+pub(crate) fn running<'a>(
+    key: &EnvironmentKey,
+    view: &'a EnvironmentView,
+    texts: &[String],
+) -> Result<Vec<&'a InstanceView>, CommandError> {
+    let found = instances(key, view, texts)?;
+    let alive: Vec<_> = found.iter().copied().filter(|instance| is_alive(instance)).collect();
+    match (alive.is_empty(), found.first()) {
+        (true, Some(first)) if !texts.is_empty() => Err(does_not_run(first)),
+        _ => Ok(alive),
+    }
+}
+
+/// What is said of an instance that has no processes.
+pub(crate) fn does_not_run(instance: &InstanceView) -> CommandError {
+    let (address, state) = (&instance.address, &instance.state);
+    CommandError::not_found(format!("{address} does not run: it is {state}"))
+}
+
 fn slot(key: &EnvironmentKey, text: &str) -> Result<TargetSlots, CommandError> {
     let here = Address::environment(&key.system, &key.environment);
     let address =
@@ -79,14 +135,16 @@ pub(crate) fn instance<'a>(
     let best = matching.max_by_key(|instance| {
         (instance.state == "running", std::cmp::Reverse(instance.instance), instance.generation)
     });
-    best.ok_or_else(|| {
-        let known = view.instances.iter().map(|instance| instance.service.as_str());
-        let err = CommandError::not_found(format!("there is no instance `{text}`"));
-        match nearest(wanted.service.as_str(), known) {
-            Some(near) if near != wanted.service.as_str() => {
-                err.hint(format!("did you mean `{near}`?"))
-            }
-            _ => err,
-        }
-    })
+    best.ok_or_else(|| unknown(view, &wanted, text))
+}
+
+fn unknown(view: &EnvironmentView, wanted: &TargetSlots, text: &str) -> CommandError {
+    let known: Vec<&str> = view.instances.iter().map(|i| i.service.as_str()).collect();
+    let is_known = known.contains(&wanted.service.as_str());
+    let what = if wanted.slot.is_some() || is_known { "instance" } else { "service" };
+    let err = CommandError::not_found(format!("there is no {what} `{text}`"));
+    match nearest(wanted.service.as_str(), known) {
+        Some(near) if !is_known => err.hint(format!("did you mean `{near}`?")),
+        _ => err,
+    }
 }

@@ -14,6 +14,7 @@ async fn contract(engine: &dyn Engine, key: &EnvironmentKey, make: &dyn Fn(&str)
     starts_are_idempotent(engine, make).await;
     ends_are_seen_and_repeated(engine, make).await;
     files_go_through_a_stage(engine, make).await;
+    pauses_hold_until_they_end(engine, make).await;
     what_is_not_there_is_said(engine, key, make).await;
 }
 
@@ -74,6 +75,39 @@ async fn files_go_through_a_stage(engine: &dyn Engine, make: &dyn Fn(&str) -> St
     let ran = engine.exec(&request.id, &ExecRequest::of(&["true".to_owned()])).await.unwrap();
     assert_eq!(ran.code, 0);
     engine.remove(&request.id).await.unwrap();
+}
+
+async fn pauses_hold_until_they_end(engine: &dyn Engine, make: &dyn Fn(&str) -> StartRequest) {
+    let request = make("paused");
+    let id = &request.id;
+    let pid = engine.start(&request).await.unwrap().pid;
+    let state = async || {
+        let known = engine.list().await.unwrap();
+        known.iter().find(|known| known.id == *id).unwrap().state
+    };
+    for _ in 0..2 {
+        engine.pause(id).await.unwrap();
+        assert_eq!(state().await, KnownState::Paused { pid }, "a second pause changes nothing");
+    }
+    let processes = engine.processes(id).await.unwrap();
+    assert_eq!(processes.iter().map(|p| p.pid_inside).collect::<Vec<_>>(), [1]);
+    assert_eq!(engine.usage(id).await.unwrap().pids, 1, "what is paused is still there");
+    for _ in 0..2 {
+        engine.unpause(id).await.unwrap();
+        assert_eq!(state().await, KnownState::Running { pid });
+    }
+    engine.pause(id).await.unwrap();
+    engine.start(&request).await.unwrap();
+    assert_eq!(state().await, KnownState::Running { pid }, "what is started runs");
+    engine.pause(id).await.unwrap();
+    engine.stop(id, &Stop { signal: "KILL".to_owned(), grace_ms: 1000 }).await.unwrap();
+    assert!(matches!(state().await, KnownState::Exited(_)), "what is paused can be stopped");
+    let ended = engine.pause(id).await;
+    assert!(matches!(ended, Err(Error::NotRunning { .. })), "{ended:?}");
+    engine.start(&request).await.unwrap();
+    engine.pause(id).await.unwrap();
+    engine.remove(id).await.unwrap();
+    assert!(!engine.list().await.unwrap().iter().any(|known| known.id == *id));
 }
 
 async fn what_is_not_there_is_said(

@@ -8,6 +8,7 @@ mod chaos;
 mod father;
 mod leftovers;
 mod living;
+mod pause;
 mod serving;
 mod shop;
 mod support;

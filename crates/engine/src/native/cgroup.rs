@@ -18,7 +18,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 const CGROUP_MAGIC: i64 = 0x0027_e0eb;
 /// CGROUP2_SUPER_MAGIC of linux/magic.h.
 const CGROUP2_MAGIC: i64 = 0x6367_7270;
-/// How long an emptied cgroup may take to let go of its last process.
+/// How long a cgroup may take to let go of its last process, or to stand still.
 const EMPTY_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Where the machine's hierarchies are.
@@ -60,7 +60,7 @@ impl Layout {
         std::iter::once(&self.unified).chain(&self.legacy)
     }
 
-    fn legacy_of(&self, controller: &str) -> Option<&Utf8PathBuf> {
+    pub(crate) fn legacy_of(&self, controller: &str) -> Option<&Utf8PathBuf> {
         self.legacy.iter().find(|path| {
             path.file_name().is_some_and(|name| name.split(',').any(|n| n == controller))
         })
@@ -115,6 +115,40 @@ impl Layout {
     pub(crate) fn is_populated(&self, cgroup: &str) -> bool {
         fs::read_to_string(self.unified.join(cgroup).join("cgroup.events"))
             .is_ok_and(|text| text.lines().any(|line| line == "populated 1"))
+    }
+
+    /// Whether `cgroup` was frozen, or is about to be.
+    pub(crate) fn is_frozen(&self, cgroup: &str) -> bool {
+        fs::read_to_string(self.unified.join(cgroup).join("cgroup.freeze"))
+            .is_ok_and(|text| text.trim() == "1")
+    }
+
+    /// Freezes everything in `cgroup` and waits until nothing moves. What cannot be frozen in time
+    /// is left running: half a pause would be neither.
+    pub(crate) fn freeze(&self, cgroup: &str) -> io::Result<()> {
+        let dir = self.unified.join(cgroup);
+        fs::write(dir.join("cgroup.freeze"), "1")?;
+        let start = Instant::now();
+        let holds = || {
+            fs::read_to_string(dir.join("cgroup.events"))
+                .is_ok_and(|text| text.lines().any(|line| line == "frozen 1"))
+        };
+        while !holds() {
+            if start.elapsed() > EMPTY_DEADLINE {
+                self.thaw(cgroup)?;
+                return Err(io::Error::new(
+                    ErrorKind::TimedOut,
+                    format!("processes in cgroup `{cgroup}` do not stand still"),
+                ));
+            }
+            sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// Lets everything in `cgroup` go on.
+    pub(crate) fn thaw(&self, cgroup: &str) -> io::Result<()> {
+        fs::write(self.unified.join(cgroup).join("cgroup.freeze"), "0")
     }
 
     /// Kills everything in `cgroup` and waits until it is gone.

@@ -22,6 +22,7 @@ mod paths;
 mod plot;
 mod rootfs;
 mod seccomp;
+mod usage;
 mod user;
 mod worker;
 
@@ -45,8 +46,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 
 use crate::{
     Connection, EXEC_OUTPUT_BYTES_MAX, Engine, EnvironmentFacts, EnvironmentKey, Error, ExecOutput,
-    ExecRequest, FileWrite, InstanceId, Known, KnownState, Staged, StartRequest, Started,
-    signal_number,
+    ExecRequest, FileWrite, InstanceId, Known, KnownState, Process, Staged, StartRequest, Started,
+    Usage, signal_number,
 };
 use cgroup::Layout;
 use inside::{ExecJob, FileJob, FileStep, Target};
@@ -295,6 +296,7 @@ impl Engine for Native {
             // One that was started otherwise, by an agent that has died meanwhile, begins anew.
             && self.request(&request.id).is_ok_and(|running| running == *request)
         {
+            self.unpause(&request.id).await?;
             return Ok(Started { pid: record.pid });
         }
         let facts = self.facts(&request.id.environment).ok_or_else(|| Error::Refused {
@@ -326,6 +328,8 @@ impl Engine for Native {
         if let Some(exit) = read_json(&self.paths.instance(id).exit()) {
             return Ok(exit);
         }
+        // A frozen process would not get the signal; one that is gone has nothing to thaw.
+        let _ = self.unpause(id).await;
         let signalled = self.signal(id, &stop.signal).await;
         if signalled.is_ok() {
             let grace = Duration::from_millis(stop.grace_ms);
@@ -358,6 +362,32 @@ impl Engine for Native {
             return Err(not_running());
         }
         brickyard_sys::process::kill(target.pid, number).map_err(|_| not_running())
+    }
+
+    async fn pause(&self, id: &InstanceId) -> Result<(), Error> {
+        let cgroup = self.running_cgroup(id)?;
+        let layout = self.layout.clone();
+        blocking(move || layout.freeze(&cgroup).map_err(Error::io("pause a container"))).await
+    }
+
+    async fn unpause(&self, id: &InstanceId) -> Result<(), Error> {
+        let cgroup = self.running_cgroup(id)?;
+        match self.layout.is_frozen(&cgroup) {
+            true => self.layout.thaw(&cgroup).map_err(Error::io("let a container go on")),
+            false => Ok(()),
+        }
+    }
+
+    async fn usage(&self, id: &InstanceId) -> Result<Usage, Error> {
+        let cgroup = self.running_cgroup(id)?;
+        let pid = self.record(id)?.pid;
+        Ok(usage::of(&self.layout, &cgroup, pid))
+    }
+
+    async fn processes(&self, id: &InstanceId) -> Result<Vec<Process>, Error> {
+        let cgroup = self.running_cgroup(id)?;
+        let uid_base = self.facts(&id.environment).map_or(0, |facts| facts.uid_base);
+        Ok(usage::processes(&self.layout, &cgroup, self.record(id)?.pid, uid_base))
     }
 
     async fn remove(&self, id: &InstanceId) -> Result<(), Error> {
@@ -527,12 +557,23 @@ impl Native {
             return KnownState::Exited(exit);
         }
         match read_json::<Record>(&instance.started()) {
-            Some(record)
-                if self.layout.is_populated(&format!("{}/c", self.paths.instance_cgroup(id))) =>
-            {
-                KnownState::Running { pid: record.pid }
-            }
-            _ => KnownState::Broken,
+            Some(record) => match self.running_cgroup(id) {
+                Ok(cgroup) if self.layout.is_frozen(&cgroup) => {
+                    KnownState::Paused { pid: record.pid }
+                }
+                Ok(_) => KnownState::Running { pid: record.pid },
+                Err(_) => KnownState::Broken,
+            },
+            None => KnownState::Broken,
+        }
+    }
+
+    /// The cgroup of a container in which something runs.
+    fn running_cgroup(&self, id: &InstanceId) -> Result<String, Error> {
+        let cgroup = format!("{}/c", self.paths.instance_cgroup(id));
+        match self.layout.is_populated(&cgroup) {
+            true => Ok(cgroup),
+            false => Err(Error::NotRunning { id: id.clone() }),
         }
     }
 }

@@ -25,6 +25,14 @@ pub(crate) fn resolve(root: impl AsFd, text: &str) -> Result<User, String> {
     lookup(text, &passwd, &group)
 }
 
+/// Users that the files beneath `root` name, by their number.
+pub(crate) fn names(root: impl AsFd) -> Vec<(u32, String)> {
+    let passwd = read_inside(root, "etc/passwd");
+    records(&passwd)
+        .filter_map(|fields| Some((fields.get(2)?.parse().ok()?, fields[0].to_owned())))
+        .collect()
+}
+
 fn lookup(text: &str, passwd: &str, group: &str) -> Result<User, String> {
     let (user, group_text) = match text.split_once(':') {
         Some((user, group)) => (user, Some(group)),
@@ -64,7 +72,8 @@ fn records(text: &str) -> impl Iterator<Item = Vec<&str>> {
 }
 
 fn read_inside(root: impl AsFd, path: &str) -> String {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    // A pipe in the file's place must not block who looks.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let mut text = String::new();
     if let Ok(fd) = openat2(root, path, flags, Mode::empty(), resolve) {
