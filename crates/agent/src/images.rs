@@ -24,7 +24,9 @@ pub(crate) fn lookup(store: &Store, digest: &Digest) -> Result<Known, String> {
     Ok(Known { config: config_of(&image), layers: image.layers })
 }
 
-fn config_of(image: &Image) -> ImageConfig {
+/// What an image says about running it, as deciding code wants it.
+#[must_use]
+pub fn config_of(image: &Image) -> ImageConfig {
     let config = &image.config;
     let pair = |text: &String| {
         let (name, value) = text.split_once('=').unwrap_or((text, ""));

@@ -9,7 +9,7 @@
 mod drain;
 mod environment;
 mod front_link;
-mod images;
+pub mod images;
 mod journal;
 mod keys;
 mod ports;
@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use brickyard_core::clock::SystemClock;
 use brickyard_core::{Address, EventKind};
-use brickyard_engine::{Engine, EnvironmentKey};
+use brickyard_engine::{Engine, EnvironmentKey, KnownState};
 use brickyard_store::{Redb, Store};
 use camino::Utf8PathBuf;
 
@@ -127,10 +127,17 @@ async fn take_up(yard: &Arc<Yard>, server: &Server) -> Result<(), Error> {
         .filter_map(|entry| keys::environment_of(&entry.key))
         .collect();
     for key in yard.engine.environments().await.map_err(Error::Engine)? {
-        if stored.contains(&key) {
+        let list = yard.engine.list().await.map_err(Error::Engine)?;
+        // Somebody runs something of their own there, and takes it away afterwards.
+        let is_in_use = list.iter().any(|known| {
+            known.id.environment == key
+                && known.id.slot == brickyard_engine::SLOT_ONE_OFF
+                && matches!(known.state, KnownState::Running { .. } | KnownState::Paused { .. })
+        });
+        if stored.contains(&key) || is_in_use {
             continue;
         }
-        for known in yard.engine.list().await.map_err(Error::Engine)? {
+        for known in list {
             if known.id.environment == key {
                 yard.engine.remove(&known.id).await.map_err(Error::Engine)?;
             }

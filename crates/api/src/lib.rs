@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use brickyard_core::{Digest, ServiceName, Slot};
 use brickyard_model::release::Release;
 use brickyard_plan::Plan;
+use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use client::{Client, ClientError};
@@ -31,6 +32,9 @@ pub enum Command {
         release: Box<Release>,
         /// Numbers of instances other than the model's.
         replicas: BTreeMap<ServiceName, u32>,
+        /// The model's files, for people who ask where an environment came from.
+        #[serde(default)]
+        files: Vec<Utf8PathBuf>,
     },
     /// Takes everything away.
     Down {
@@ -172,6 +176,9 @@ pub struct InstanceView {
     pub ip: String,
     /// Image reference of the model.
     pub image: String,
+    /// Digest of its image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_digest: Option<Digest>,
     /// Exit code, when it ended.
     pub exit_code: Option<i32>,
     /// How often it was started again.
@@ -204,6 +211,9 @@ pub struct EnvironmentView {
     pub deploy: u64,
     /// Instances.
     pub instances: Vec<InstanceView>,
+    /// The model's files.
+    #[serde(default)]
+    pub files: Vec<Utf8PathBuf>,
     /// The host's address on its network.
     pub host_ip: Option<String>,
 }

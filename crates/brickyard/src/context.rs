@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::time::Duration;
 
-use brickyard_api::{AgentView, Client, ClientError, EnvironmentView};
+use brickyard_api::{AgentView, Client, ClientError, EnvironmentView, InstanceView};
 use brickyard_core::{Digest, EnvironmentName, OsFiles, ServiceName, SystemName};
-use brickyard_engine::EnvironmentKey;
 use brickyard_engine::native::Native;
+use brickyard_engine::{Engine, EnvironmentKey, Known, KnownState};
 use brickyard_image::Store as Images;
 use brickyard_model::System;
 use brickyard_model::release::Release;
@@ -78,6 +78,11 @@ impl Context {
         })
     }
 
+    /// The model's files, as far as they are found.
+    pub(crate) fn files(&self) -> Vec<Utf8PathBuf> {
+        self.model_file().into_iter().collect()
+    }
+
     /// Loads the model; warnings are said, errors are all returned.
     pub(crate) fn model(&self, ui: &Ui) -> Result<System, CommandError> {
         let path = self.model_file()?;
@@ -141,6 +146,28 @@ impl Context {
             Err(ClientError::NoAgent { .. }) => Err(nothing_runs(&key)),
             Err(err) => Err(err.into()),
         }
+    }
+
+    /// An environment that runs, with one-off containers in it.
+    pub(crate) async fn show_all(
+        &self,
+        ui: &Ui,
+    ) -> Result<(EnvironmentKey, EnvironmentView), CommandError> {
+        let (key, mut view) = self.show(ui).await?;
+        view.instances.extend(self.one_offs(&key).await?);
+        Ok((key, view))
+    }
+
+    /// One-off containers of an environment, in the shape of instances.
+    pub(crate) async fn one_offs(
+        &self,
+        key: &EnvironmentKey,
+    ) -> Result<Vec<InstanceView>, CommandError> {
+        let list = self.engine()?.list().await?;
+        let mine = list.into_iter().filter(|known| {
+            known.id.environment == *key && known.id.slot == brickyard_engine::SLOT_ONE_OFF
+        });
+        Ok(mine.map(|known| one_off_view(&known)).collect())
     }
 
     /// Images of all services by digest: built, or found in the content store.
@@ -223,6 +250,39 @@ impl Context {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).current_dir("/");
         brickyard_sys::command::new_session(&mut command);
         Ok(command.spawn()?)
+    }
+}
+
+/// What an engine knows of a one-off container. Nobody probes it, so it is as well as it looks.
+fn one_off_view(known: &Known) -> InstanceView {
+    let id = &known.id;
+    let (state, pid, exit_code) = match known.state {
+        KnownState::Running { pid } => ("running", Some(pid), None),
+        KnownState::Paused { pid } => ("paused", Some(pid), None),
+        KnownState::Exited(exit) => ("exited", None, Some(exit.code)),
+        KnownState::Broken => ("refused", None, None),
+    };
+    InstanceView {
+        address: format!(
+            "/{}/{}/{}",
+            id.environment.system, id.environment.environment, id.service
+        ),
+        service: id.service.clone(),
+        instance: id.slot,
+        generation: id.generation.0,
+        state: state.to_owned(),
+        health: "healthy".to_owned(),
+        pid,
+        ip: "-".to_owned(),
+        image: "-".to_owned(),
+        image_digest: None,
+        exit_code,
+        restarts: 0,
+        ports: Vec::new(),
+        waiting: None,
+        rendered: None,
+        loaded: None,
+        started_ms: 0,
     }
 }
 

@@ -15,6 +15,8 @@ pub(crate) struct Ui {
     quiet: bool,
     verbose: bool,
     colour: bool,
+    /// Whether data may be coloured: a terminal reads it.
+    pub(crate) data_colour: bool,
     pub(crate) terminal: bool,
 }
 
@@ -31,15 +33,40 @@ pub(crate) enum Role {
 impl Ui {
     pub(crate) fn new(json: bool, quiet: bool, verbose: bool) -> Self {
         let terminal = std::io::stderr().is_terminal();
-        let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self { json, quiet, verbose, colour, terminal }
+        let is_wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let colour = terminal && is_wanted;
+        let data_colour = std::io::stdout().is_terminal() && is_wanted;
+        Self { json, quiet, verbose, colour, data_colour, terminal }
     }
 
-    /// A word in its colour.
+    /// A word of what is said, in its colour.
     pub(crate) fn paint(&self, role: Role, text: &str) -> String {
-        if !self.colour {
-            return text.to_owned();
-        }
+        if self.colour { Self::in_role(role, text) } else { text.to_owned() }
+    }
+
+    /// A word of data in its colour: another stream than what is said, which may be a file.
+    pub(crate) fn paint_data(&self, role: Role, text: &str) -> String {
+        if self.data_colour { Self::in_role(role, text) } else { text.to_owned() }
+    }
+
+    /// A text in one of the colours that tell things of one kind apart.
+    pub(crate) fn in_series(place: usize, text: &str) -> String {
+        let styles = [
+            Style::new().cyan(),
+            Style::new().yellow(),
+            Style::new().green(),
+            Style::new().magenta(),
+            Style::new().blue(),
+            Style::new().bright_cyan(),
+            Style::new().bright_yellow(),
+            Style::new().bright_green(),
+            Style::new().bright_magenta(),
+            Style::new().bright_blue(),
+        ];
+        text.style(styles[place % styles.len()]).to_string()
+    }
+
+    fn in_role(role: Role, text: &str) -> String {
         let style = match role {
             Role::Good => Style::new().green(),
             Role::Bad => Style::new().red().bold(),

@@ -65,6 +65,10 @@ pub struct InstanceId {
     pub generation: Generation,
 }
 
+/// The slot of one-off containers, as `run` starts them: nobody wants them, so nobody replaces or
+/// restarts them, and an agent that finds one leaves it alone. Each has a service name of its own.
+pub const SLOT_ONE_OFF: Slot = Slot(u32::MAX);
+
 impl InstanceId {
     /// `SERVICE.SLOT.GENERATION`, the name of its directory and cgroup.
     #[must_use]

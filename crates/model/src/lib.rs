@@ -12,7 +12,7 @@ pub mod interpolate;
 pub mod load;
 mod output;
 pub mod release;
-mod shell_words;
+pub mod shell_words;
 mod spec_keys;
 pub mod tree;
 pub mod types;

@@ -4,7 +4,8 @@
 //! `;` or `|` are ordinary characters.
 
 /// The words, or `None` when a quote is never closed or a backslash ends the text.
-pub(crate) fn split(text: &str) -> Option<Vec<String>> {
+#[must_use]
+pub fn split(text: &str) -> Option<Vec<String>> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut quote: Option<char> = None;

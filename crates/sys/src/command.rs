@@ -41,6 +41,17 @@ pub fn new_session(command: &mut Command) -> &mut Command {
     }
 }
 
+/// Puts the child into a session of its own whose terminal is its standard input.
+pub fn own_terminal(command: &mut Command) -> &mut Command {
+    // SAFETY: setsid and ioctl are async-signal-safe; the ioctl takes a plain number.
+    unsafe {
+        command.pre_exec(|| {
+            libc::setsid();
+            check(libc::ioctl(0, libc::TIOCSCTTY, 0)).map(drop)
+        })
+    }
+}
+
 /// Kills the child when the thread that starts it ends.
 pub fn die_with_parent(command: &mut Command) -> &mut Command {
     // SAFETY: prctl is async-signal-safe and touches no memory.

@@ -10,6 +10,7 @@ use brickyard_plan::plan::{Plan, ReadSet, plan};
 use brickyard_plan::wanted::Adjustments;
 use brickyard_plan::{Action, Place, State};
 use brickyard_store::{Compare, Outcome, Txn};
+use camino::Utf8PathBuf;
 use tokio::sync::oneshot;
 
 use super::pausing::forget;
@@ -26,7 +27,9 @@ impl Environment {
                 self.stage(command, answer);
                 return;
             }
-            Command::Deploy { release, replicas } => self.deploy(*release, replicas).await,
+            Command::Deploy { release, replicas, files } => {
+                self.deploy(*release, replicas, files).await
+            }
             Command::Down { volumes } => self.down(volumes).await,
             Command::Scale { replicas } => self.scale(replicas).await,
             Command::Restart { targets } => self.restart(&targets).await,
@@ -49,6 +52,7 @@ impl Environment {
             release: release.clone(),
             deploy: self.wanted.deploy + 1,
             adjustments,
+            files: Vec::new(),
             remove_volumes: false,
         };
         let former_wanted = self.wanted.clone();
@@ -70,7 +74,12 @@ impl Environment {
         plan(&self.wanted, &self.observed, &self.view, read_set, self.fence)
     }
 
-    async fn deploy(&mut self, release: Release, replicas: BTreeMap<ServiceName, u32>) -> Answer {
+    async fn deploy(
+        &mut self,
+        release: Release,
+        replicas: BTreeMap<ServiceName, u32>,
+        files: Vec<Utf8PathBuf>,
+    ) -> Answer {
         let refused = |text: String| Failure::of(FailureKind::Refused, &self.address, text);
         let digest = release.digest();
         let adjustments = Adjustments { replicas, ..Adjustments::default() };
@@ -88,8 +97,14 @@ impl Environment {
             images::lookup(&self.yard.images, digest).map_err(refused)?;
         }
         let number = self.record.as_ref().map_or(self.wanted.deploy, |record| record.deploy) + 1;
-        let record =
-            WantedRecord { release, digest, deploy: number, adjustments, remove_volumes: false };
+        let record = WantedRecord {
+            release,
+            digest,
+            deploy: number,
+            adjustments,
+            files,
+            remove_volumes: false,
+        };
         let former = (self.record.clone(), self.wanted.clone());
         let checked = self.set_wanted(record.clone()).map_err(|text| {
             vec![Reason { address: self.address.to_string(), text, log: Vec::new() }]

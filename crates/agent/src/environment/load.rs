@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use brickyard_core::{Address, EventKind, Generation, Slot};
-use brickyard_engine::{EnvironmentKey, InstanceId, KnownState};
+use brickyard_engine::{EnvironmentKey, InstanceId, KnownState, SLOT_ONE_OFF};
 use brickyard_model::types::HostPort;
 use brickyard_plan::wanted::resolve;
 use brickyard_plan::{Decision, Health, Observed, Outcome, Place, Record, State, View, Wanted};
@@ -127,7 +127,10 @@ impl Environment {
             .filter(|found| found.id.environment == self.key)
             .map(|found| (found.id, found.state))
             .collect();
-        for id in known.keys() {
+        for (id, state) in &known {
+            if id.slot == SLOT_ONE_OFF && *state != KnownState::Broken {
+                continue;
+            }
             let place = Place { service: id.service.clone(), slot: id.slot };
             let is_known = self.observed.get(&place, id.generation).is_some();
             if !is_known || id.slot == brickyard_render::SLOT_THROWAWAY {

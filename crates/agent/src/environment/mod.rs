@@ -96,6 +96,9 @@ pub(crate) struct WantedRecord {
     pub(crate) digest: Digest,
     pub(crate) deploy: u64,
     pub(crate) adjustments: Adjustments,
+    /// The model's files.
+    #[serde(default)]
+    pub(crate) files: Vec<Utf8PathBuf>,
     /// Whether volumes and data go with the environment.
     pub(crate) remove_volumes: bool,
 }

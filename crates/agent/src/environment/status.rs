@@ -91,6 +91,7 @@ impl Environment {
             release: self.record.as_ref().map(|record| record.digest),
             deploy: self.wanted.deploy,
             instances: self.observed.all().map(|record| self.instance_view(record)).collect(),
+            files: self.record.as_ref().map(|record| record.files.clone()).unwrap_or_default(),
             host_ip: self.facts.as_ref().map(|facts| facts.host.to_string()),
         }
     }
@@ -112,6 +113,7 @@ impl Environment {
             pid: record.state.pid().filter(|pid| *pid > 0),
             ip: record.address.to_string(),
             image: image.unwrap_or_else(|| record.image.short()),
+            image_digest: Some(record.image),
             exit_code: match &record.state {
                 State::Exited { exit } | State::Stopped { exit } => Some(exit.code),
                 _ => None,

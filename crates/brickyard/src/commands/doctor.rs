@@ -18,13 +18,13 @@ pub(crate) fn run(ui: &Ui, _: &Context, _: &DoctorArgs) -> Result<(), CommandErr
     } else {
         for finding in &findings {
             let sign = match (finding.ok, finding.required) {
-                (true, _) => ui.paint(Role::Good, "ok     "),
-                (false, true) => ui.paint(Role::Bad, "missing"),
-                (false, false) => ui.paint(Role::Busy, "without"),
+                (true, _) => ui.paint_data(Role::Good, "ok     "),
+                (false, true) => ui.paint_data(Role::Bad, "missing"),
+                (false, false) => ui.paint_data(Role::Busy, "without"),
             };
             ui.line(&format!("{sign}  {:28} {}", finding.name, finding.detail));
             if let Some(hint) = &finding.hint {
-                ui.line(&format!("         {:28} {}", "", ui.paint(Role::Faint, hint)));
+                ui.line(&format!("         {:28} {}", "", ui.paint_data(Role::Faint, hint)));
             }
         }
     }

@@ -4,25 +4,34 @@ use brickyard_core::Event;
 use brickyard_core::clock::rfc3339;
 use clap::Args;
 
+use super::moment::moment;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::ui::{Role, Ui};
 
 /// Show what happened
 #[derive(Debug, Args)]
-#[command(after_help = "Example: brickyard --json events --follow --after 120")]
+#[command(after_help = "Example: brickyard events -f --since 10m web")]
 pub(crate) struct EventsArgs {
     /// Go on as more happens
-    #[arg(long)]
+    #[arg(short, long)]
     follow: bool,
     /// Only what happened after this cursor
     #[arg(long, default_value_t = 0, value_name = "CURSOR")]
     after: u64,
+    /// Only what happened since: 2026-01-31T12:00:00Z, 1h30m ago, or seconds since 1970
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Only what happened until then, in the same forms
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
     /// Only what concerns these addresses; `*` and `**` match
     addresses: Vec<String>,
 }
 
 pub(crate) async fn run(ui: &Ui, context: &Context, args: &EventsArgs) -> Result<(), CommandError> {
+    let since_ms = moment(args.since.as_ref())?;
+    let until_ms = moment(args.until.as_ref())?;
     let patterns = match args.addresses.is_empty() {
         true => Vec::new(),
         false => {
@@ -37,7 +46,11 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &EventsArgs) -> Result
     while let Some(event) = lines.next::<Event>().await? {
         let wanted = patterns.is_empty()
             || event.address.as_ref().is_some_and(|a| patterns.iter().any(|p| p.matches(a)));
-        if wanted {
+        // Cursors are in the order of time: nothing that is wanted comes after.
+        if until_ms.is_some_and(|until| event.time_ms > until) {
+            break;
+        }
+        if wanted && since_ms.is_none_or(|since| event.time_ms >= since) {
             show(ui, &event);
         }
     }
@@ -65,9 +78,9 @@ fn show(ui: &Ui, event: &Event) {
         event.details.iter().map(|(name, text)| format!("{name}={text}")).collect();
     ui.line(&format!(
         "{} {:24} {} {}",
-        ui.paint(Role::Faint, &time),
+        ui.paint_data(Role::Faint, &time),
         kind,
         address.unwrap_or_else(|| "-".to_owned()),
-        ui.paint(Role::Faint, &details.join(" "))
+        ui.paint_data(Role::Faint, &details.join(" "))
     ));
 }

@@ -139,7 +139,10 @@ fn describe(ui: &Ui, instance: &InstanceView) -> String {
     }
 }
 
-/// `web/1` of a view.
+/// `web/1` of a view; the name alone of a one-off container.
 pub(crate) fn short_address(instance: &InstanceView) -> String {
+    if instance.instance == brickyard_engine::SLOT_ONE_OFF {
+        return instance.service.to_string();
+    }
     format!("{}/{}", instance.service, instance.instance)
 }

@@ -29,14 +29,19 @@ pub(crate) struct KillArgs {
 pub(crate) async fn run(ui: &Ui, context: &Context, args: &KillArgs) -> Result<(), CommandError> {
     let number = signal_number(&args.signal)
         .ok_or_else(|| CommandError::usage(format!("`{}` is not a signal", args.signal)))?;
-    let (key, view) = context.show(ui).await?;
+    let (key, view) = context.show_all(ui).await?;
+    let engine = context.engine()?;
     if number == SIGKILL {
-        let targets = targets::slots(&key, &view, &args.targets)?;
-        follow::send(ui, &context.client()?, &key, &Command::Kill { targets }).await?;
+        let (targets, one_offs) = targets::split(&key, &view, &args.targets)?;
+        for one_off in one_offs.into_iter().filter(|instance| targets::is_alive(instance)) {
+            engine.signal(&targets::id(&key, one_off), "KILL").await?;
+        }
+        if !targets.is_empty() {
+            follow::send(ui, &context.client()?, &key, &Command::Kill { targets }).await?;
+        }
         ui.say(&format!("{} /{}/{}", ui.paint(Role::Good, "killed"), key.system, key.environment));
         return Ok(());
     }
-    let engine = context.engine()?;
     let chosen = targets::running(&key, &view, &args.targets)?;
     for instance in &chosen {
         engine.signal(&targets::id(&key, instance), &args.signal).await?;

@@ -14,6 +14,7 @@ pub(crate) mod image;
 pub(crate) mod kill;
 pub(crate) mod kv;
 pub(crate) mod logs;
+pub(crate) mod moment;
 pub(crate) mod pause;
 pub(crate) mod plan;
 pub(crate) mod ps;

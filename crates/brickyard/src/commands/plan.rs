@@ -63,14 +63,14 @@ fn describe(ui: &Ui, step: &Step) -> String {
     };
     let mut text = format!(
         "{} {} {what}",
-        ui.paint(role, sign),
-        ui.paint(Role::Strong, &step.place.to_string())
+        ui.paint_data(role, sign),
+        ui.paint_data(Role::Strong, &step.place.to_string())
     );
     if !step.reasons.is_empty() {
         text.push_str(&format!(": {}", step.reasons.join("; ")));
     }
     if let Some(after) = &step.after {
-        text.push_str(&ui.paint(Role::Faint, &format!(" ({after})")));
+        text.push_str(&ui.paint_data(Role::Faint, &format!(" ({after})")));
     }
     text
 }

@@ -1,6 +1,8 @@
 //! `ps`.
 
 use brickyard_api::{ClientError, EnvironmentView, InstanceView};
+use brickyard_core::diagnostic::nearest;
+use brickyard_engine::{Engine, EnvironmentKey, KnownState, SLOT_ONE_OFF};
 use clap::Args;
 
 use super::follow::short_address;
@@ -9,21 +11,36 @@ use crate::error::CommandError;
 use crate::output::table;
 use crate::ui::Ui;
 
+/// States that can be asked for.
+const STATES: [&str; 7] =
+    ["starting", "running", "paused", "stopping", "exited", "stopped", "refused"];
+
 /// List instances
 #[derive(Debug, Args)]
-#[command(after_help = "Example: brickyard ps --all")]
+#[command(after_help = "Example: brickyard ps --status paused")]
 pub(crate) struct PsArgs {
-    /// Also those that have ended
+    /// Also those that have ended, and one-off containers
     #[arg(short, long)]
     all: bool,
     /// Print addresses only
     #[arg(short, long)]
     quiet: bool,
+    /// Print the names of services only
+    #[arg(long, conflicts_with = "quiet")]
+    services: bool,
+    /// Only those in this state: starting, running, paused, stopping, exited, stopped or refused
+    #[arg(long, value_name = "STATE")]
+    status: Vec<String>,
+    /// Only those for which this holds, as status=running
+    #[arg(long, value_name = "NAME=VALUE")]
+    filter: Vec<String>,
     /// Services; all when none is named
-    services: Vec<String>,
+    #[arg(value_name = "SERVICES")]
+    of: Vec<String>,
 }
 
 pub(crate) async fn run(ui: &Ui, context: &Context, args: &PsArgs) -> Result<(), CommandError> {
+    let states = states(args)?;
     let key = context.key(ui).await?;
     let path = Context::path(&key, "");
     let view: Option<EnvironmentView> = match context.client()?.get(&path).await {
@@ -40,16 +57,58 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &PsArgs) -> Result<(),
         Err(ClientError::Refused { status: 404, .. }) => None,
         Err(err) => return Err(err.into()),
     };
-    let instances: Vec<InstanceView> = view
-        .into_iter()
-        .flat_map(|view| view.instances)
-        .filter(|instance| args.all || ui.json || !matches!(instance.state.as_str(), "exited"))
-        .filter(|instance| {
-            args.services.is_empty()
-                || args.services.iter().any(|s| *s == instance.service.as_str())
-        })
-        .collect();
-    if ui.json {
+    let mut instances = view.map(|view| view.instances).unwrap_or_default();
+    if args.all {
+        instances.extend(context.one_offs(&key).await?);
+    }
+    instances.retain(|instance| {
+        let of_state = match states.is_empty() {
+            true => args.all || ui.json || instance.state != "exited",
+            false => states.contains(&instance.state),
+        };
+        of_state && (args.of.is_empty() || args.of.iter().any(|s| *s == instance.service.as_str()))
+    });
+    show(ui, args, &instances);
+    Ok(())
+}
+
+/// States by `--status` and `--filter`.
+fn states(args: &PsArgs) -> Result<Vec<String>, CommandError> {
+    let mut states = args.status.clone();
+    for text in &args.filter {
+        match text.split_once('=') {
+            Some(("status", state)) => states.push(state.to_owned()),
+            _ => {
+                return Err(CommandError::usage(format!("`{text}` is not a filter"))
+                    .hint("`status=STATE` is"));
+            }
+        }
+    }
+    for state in &states {
+        if !STATES.contains(&state.as_str()) {
+            let err = CommandError::usage(format!("`{state}` is not a state"));
+            return Err(match nearest(state, STATES) {
+                Some(near) => err.hint(format!("did you mean `{near}`?")),
+                None => err.hint(format!("states are {}", STATES.join(", "))),
+            });
+        }
+    }
+    Ok(states)
+}
+
+fn show(ui: &Ui, args: &PsArgs, instances: &[InstanceView]) {
+    if args.services {
+        let mut names: Vec<&str> = instances
+            .iter()
+            .filter(|instance| instance.instance != SLOT_ONE_OFF)
+            .map(|instance| instance.service.as_str())
+            .collect();
+        names.dedup();
+        match ui.json {
+            true => ui.json_value(&names),
+            false => names.iter().for_each(|name| ui.line(name)),
+        }
+    } else if ui.json {
         ui.json_value(&instances);
     } else if args.quiet {
         instances.iter().for_each(|instance| ui.line(&instance.address));
@@ -58,10 +117,10 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &PsArgs) -> Result<(),
         let header = ["INSTANCE", "GENERATION", "STATE", "HEALTH", "PID", "IP", "IMAGE", "PORTS"];
         ui.data(&table(&header, &rows));
     }
-    Ok(())
 }
 
 fn row(instance: &InstanceView) -> Vec<String> {
+    let is_one_off = instance.instance == SLOT_ONE_OFF;
     let state = match instance.exit_code {
         Some(code) => format!("{} ({code})", instance.state),
         None if instance.restarts > 0 => {
@@ -71,10 +130,10 @@ fn row(instance: &InstanceView) -> Vec<String> {
     };
     vec![
         short_address(instance),
-        instance.generation.to_string(),
+        if is_one_off { "-".to_owned() } else { instance.generation.to_string() },
         state,
         match instance.state.as_str() {
-            "running" => instance.health.clone(),
+            "running" if !is_one_off => instance.health.clone(),
             _ => "-".to_owned(),
         },
         instance.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
@@ -85,17 +144,12 @@ fn row(instance: &InstanceView) -> Vec<String> {
 }
 
 /// What the engine knows while no agent runs.
-async fn orphans(
-    context: &Context,
-    key: &brickyard_engine::EnvironmentKey,
-    ui: &Ui,
-) -> Result<(), CommandError> {
-    use brickyard_engine::{Engine, KnownState};
+async fn orphans(context: &Context, key: &EnvironmentKey, ui: &Ui) -> Result<(), CommandError> {
     let mut rows = Vec::new();
     let mut values = Vec::new();
     for known in context.engine()?.list().await? {
         let id = &known.id;
-        if id.environment != *key {
+        if id.environment != *key || id.slot == SLOT_ONE_OFF {
             continue;
         }
         let (state, pid, exit_code) = match known.state {

@@ -5,7 +5,7 @@ use std::io::{BufRead, IsTerminal};
 use brickyard_api::{Command, InstanceView};
 use clap::Args;
 
-use super::{follow, targets};
+use super::{follow, run, targets};
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::ui::{Role, Ui};
@@ -30,22 +30,28 @@ pub(crate) struct RmArgs {
 }
 
 pub(crate) async fn run(ui: &Ui, context: &Context, args: &RmArgs) -> Result<(), CommandError> {
-    let (key, view) = context.show(ui).await?;
+    let (key, view) = context.show_all(ui).await?;
     let goes = |instance: &&InstanceView| {
         args.stop || matches!(instance.state.as_str(), "stopped" | "exited" | "refused")
     };
     let chosen = targets::instances(&key, &view, &args.targets)?;
-    let names: Vec<String> = chosen.into_iter().filter(goes).map(follow::short_address).collect();
+    let names: Vec<String> = chosen.into_iter().filter(&goes).map(follow::short_address).collect();
     if !args.force && !names.is_empty() && !is_agreed(ui, &names) {
         return Err(CommandError::refused("nothing was removed"));
     }
-    let targets = targets::slots(&key, &view, &args.targets)?;
+    let (targets, one_offs) = targets::split(&key, &view, &args.targets)?;
+    let engine = context.engine()?;
+    for one_off in one_offs.into_iter().filter(&goes) {
+        run::attend::clear(&engine, &targets::id(&key, one_off)).await?;
+    }
     let client = context.client()?;
-    if args.stop {
+    if args.stop && !targets.is_empty() {
         let command = Command::Stop { targets: targets.clone() };
         follow::send(ui, &client, &key, &command).await?;
     }
-    follow::send(ui, &client, &key, &Command::Remove { targets }).await?;
+    if !targets.is_empty() {
+        follow::send(ui, &client, &key, &Command::Remove { targets }).await?;
+    }
     ui.say(&format!("{} /{}/{}", ui.paint(Role::Good, "removed"), key.system, key.environment));
     Ok(())
 }

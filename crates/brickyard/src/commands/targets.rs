@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use brickyard_api::{EnvironmentView, InstanceView, TargetSlots};
 use brickyard_core::diagnostic::nearest;
 use brickyard_core::{Address, Generation, ServiceName, Slot};
-use brickyard_engine::{EnvironmentKey, InstanceId};
+use brickyard_engine::{EnvironmentKey, InstanceId, SLOT_ONE_OFF};
 use brickyard_model::System;
 
 use crate::error::CommandError;
@@ -100,6 +100,26 @@ pub(crate) fn running<'a>(
         (true, Some(first)) if !texts.is_empty() => Err(does_not_run(first)),
         _ => Ok(alive),
     }
+}
+
+/// What [`instances`] finds, as the agent is told of it, and one-off containers, which it does not
+/// know.
+pub(crate) fn split<'a>(
+    key: &EnvironmentKey,
+    view: &'a EnvironmentView,
+    texts: &[String],
+) -> Result<(Vec<TargetSlots>, Vec<&'a InstanceView>), CommandError> {
+    let found = instances(key, view, texts)?;
+    let one_offs: Vec<_> =
+        found.into_iter().filter(|instance| instance.instance == SLOT_ONE_OFF).collect();
+    let mut targets = slots(key, view, texts)?;
+    targets.retain(|target| !one_offs.iter().any(|instance| instance.service == target.service));
+    Ok((targets, one_offs))
+}
+
+/// `SERVICE/INDEX` of a service and an index that was given apart.
+pub(crate) fn with_index(target: &str, index: Option<u32>) -> String {
+    index.map_or_else(|| target.to_owned(), |index| format!("{target}/{index}"))
 }
 
 /// What is said of an instance that has no processes.

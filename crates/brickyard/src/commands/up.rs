@@ -37,7 +37,8 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &UpArgs) -> Result<(),
     let replicas = replicas(&system, args)?;
     let release = context.release(ui, system, args.build)?;
     let client = context.agent().await?;
-    let command = Command::Deploy { release: Box::new(release), replicas };
+    let files = context.files();
+    let command = Command::Deploy { release: Box::new(release), replicas, files };
     let done = follow::send(ui, &client, &key, &command).await?;
     let published: Vec<String> = {
         let mut ports: Vec<String> =

@@ -12,4 +12,5 @@ mod pause;
 mod serving;
 mod shop;
 mod support;
+mod terminal;
 mod verbs;

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cgroup::Layout;
 use super::rootfs::context;
+use super::terminal::{self, Size};
 use super::{capability, seccomp, user};
 
 /// Exit code of a command that could not be run.
@@ -35,7 +36,7 @@ pub(crate) struct Target {
 
 impl Target {
     /// Opens the process and makes sure that the number still means the instance's.
-    fn open(&self) -> io::Result<OwnedFd> {
+    pub(super) fn open(&self) -> io::Result<OwnedFd> {
         let gone = || io::Error::new(ErrorKind::NotFound, "the instance does not run");
         let pid = Pid::from_raw(self.pid).ok_or_else(gone)?;
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|_| gone())?;
@@ -57,6 +58,8 @@ pub(crate) struct ExecJob {
     pub(crate) user: String,
     pub(crate) cap_add: Vec<String>,
     pub(crate) cap_drop: Vec<String>,
+    /// Size of the terminal that it gets, whose master goes to the caller over descriptor 4.
+    pub(crate) terminal: Option<Size>,
 }
 
 /// Entry of the hidden `__exec` command: runs the command with this process's own streams and
@@ -73,6 +76,7 @@ pub fn exec_main() -> i32 {
 }
 
 fn exec(job: &ExecJob) -> io::Result<i32> {
+    let socket = job.terminal.map(|_| brickyard_sys::command::inherited(4)).transpose()?;
     let pidfd = job.target.open()?;
     Layout::detect()?.enter_container(&job.target.cgroup).map_err(context("enter the cgroup"))?;
     // Signals meant for the command are passed on; they interrupt the wait below.
@@ -81,12 +85,16 @@ fn exec(job: &ExecJob) -> io::Result<i32> {
     drop(pidfd);
     match process::fork()? {
         Fork::Child => {
-            let failure = become_command(job);
+            let failure = become_command(job, socket);
             let _ = writeln!(io::stderr(), "brickyard: {failure}");
             let missing = failure.kind() == ErrorKind::NotFound;
             process::exit_now(if missing { CODE_NOT_FOUND } else { CODE_CANNOT_RUN })
         }
-        Fork::Parent(child) => Ok(wait_and_forward(child)),
+        Fork::Parent(child) => {
+            // The caller must see the end of a command that never came to its terminal.
+            drop(socket);
+            Ok(wait_and_forward(child))
+        }
     }
 }
 
@@ -114,7 +122,7 @@ fn wait_and_forward(child: i32) -> i32 {
 }
 
 /// Takes on the instance's rights in the order in which each step still may be done, then execs.
-fn become_command(job: &ExecJob) -> io::Error {
+fn become_command(job: &ExecJob, socket: Option<OwnedFd>) -> io::Error {
     let prepare = || -> io::Result<()> {
         let root = rustix::fs::openat(
             CWD,
@@ -132,6 +140,13 @@ fn become_command(job: &ExecJob) -> io::Error {
         process::become_user(user.uid, user.gid, &user.groups).map_err(context("change user"))?;
         set_capabilities(kept).map_err(context("drop capabilities"))?;
         process::die_with_parent()?;
+        match (job.terminal, socket) {
+            (Some(size), Some(socket)) => {
+                terminal::take(socket, size).map_err(context("make a terminal"))?;
+            }
+            // Away from a terminal of the caller's, into which a process of its session could type.
+            _ => drop(rustix::process::setsid()),
+        }
         std::env::set_current_dir(&job.working_dir)
             .map_err(context(format!("enter `{}`", job.working_dir)))?;
         rustix::thread::set_no_new_privs(true)?;

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use seccompiler::BpfProgram;
 
 use super::seccomp;
+use super::terminal::{self, Size};
 
 /// How long the way from "start" to the program's first instruction may take.
 const EXEC_DEADLINE: Duration = Duration::from_secs(20);
@@ -83,12 +85,19 @@ pub(crate) struct Launch {
     pub(crate) environment: Rc<Vec<(String, String)>>,
     pub(crate) filters: Rc<Vec<BpfProgram>>,
     pub(crate) expected: Expected,
+    /// The terminal that it gets: its size, and both ends over which its master is handed out.
+    pub(crate) terminal: Option<Rc<(Size, OwnedFd, OwnedFd)>>,
     /// Closed by the exec; whatever is written before says why there was none.
     pub(crate) report: Rc<(PipeReader, PipeWriter)>,
 }
 
 impl Launch {
     fn launch(&self) -> String {
+        if let Some(terminal) = &self.terminal
+            && let Err(err) = terminal::take(&terminal.2, terminal.0)
+        {
+            return format!("it could not get a terminal: {err}");
+        }
         if let Err(err) = seccomp::install(&self.filters) {
             return format!("the system call filter could not be applied: {err}");
         }

@@ -6,6 +6,7 @@
 //! cgroups whose names derive from it; after a crash the two lists are compared and what has no
 //! `started.json` is swept away.
 
+mod attached;
 mod bundle;
 mod capability;
 mod cgroup;
@@ -22,6 +23,7 @@ mod paths;
 mod plot;
 mod rootfs;
 mod seccomp;
+pub mod terminal;
 mod usage;
 mod user;
 mod worker;
@@ -49,12 +51,14 @@ use crate::{
     ExecRequest, FileWrite, InstanceId, Known, KnownState, Process, Staged, StartRequest, Started,
     Usage, signal_number,
 };
+use attached::Attached;
 use cgroup::Layout;
 use inside::{ExecJob, FileJob, FileStep, Target};
 use paths::{InstancePaths, Paths};
 use plot::{PREFIX_BITS, Plot};
 use worker::{Answer, Job, Record};
 
+pub use attached::{Attach, Streams, TERM};
 pub use inside::{exec_main, file_main};
 pub use monitor::main as monitor_main;
 pub use worker::main as worker_main;
@@ -108,13 +112,17 @@ impl Native {
     /// # Errors
     /// When the generation does not run.
     pub fn exec_command(&self, id: &InstanceId, request: &ExecRequest) -> Result<Command, Error> {
+        self.helper("__exec", &self.exec_job(id, request)?, &[], Vec::new())
+    }
+
+    fn exec_job(&self, id: &InstanceId, request: &ExecRequest) -> Result<ExecJob, Error> {
         let spec = self.request(id)?.spec;
         let user = request.user.clone().unwrap_or_else(|| spec.user.clone());
         let home = user::User { uid: 0, gid: 0, groups: Vec::new(), home: "/".to_owned() };
         let mut environment = bundle::environment(&spec, &home);
         environment.retain(|(name, _)| !request.environment.contains_key(name));
         environment.extend(request.environment.clone());
-        let job = ExecJob {
+        Ok(ExecJob {
             target: self.target(id)?,
             argv: request.argv.clone(),
             environment,
@@ -122,8 +130,8 @@ impl Native {
             user,
             cap_add: spec.cap_add,
             cap_drop: spec.cap_drop,
-        };
-        self.helper("__exec", &job, &[])
+            terminal: None,
+        })
     }
 
     /// The process and cgroup of a running generation.
@@ -146,12 +154,19 @@ impl Native {
         read_json(&self.paths.facts(key))
     }
 
-    /// Our own binary with a job on descriptor 3.
-    fn helper(&self, word: &str, job: &impl Serialize, data: &[u8]) -> Result<Command, Error> {
+    /// Our own binary with a job on descriptor 3, and more descriptors from 4 on.
+    fn helper(
+        &self,
+        word: &str,
+        job: &impl Serialize,
+        data: &[u8],
+        more: Vec<OwnedFd>,
+    ) -> Result<Command, Error> {
         let fd = job_file(job, data).map_err(Error::io("hand a job to a worker"))?;
         let mut command = Command::new(&self.binary);
         command.arg(word).env_clear();
-        brickyard_sys::command::inherit(&mut command, vec![fd]);
+        let fds = std::iter::once(fd).chain(more).collect();
+        brickyard_sys::command::inherit(&mut command, fds);
         Ok(command)
     }
 
@@ -163,7 +178,7 @@ impl Native {
         contents: &[u8],
     ) -> Result<(), Error> {
         let job = FileJob { target: self.target(id)?, dest: dest.to_owned(), step };
-        let mut command = self.helper("__file", &job, contents)?;
+        let mut command = self.helper("__file", &job, contents, Vec::new())?;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let work = tokio::process::Command::from(command).kill_on_drop(true).output();
         let inside = |reason: String| Error::Inside { id: id.clone(), reason };
@@ -220,8 +235,22 @@ impl Native {
         Ok(exit)
     }
 
-    async fn launch(&self, request: &StartRequest, job: &Job) -> Result<Started, Error> {
-        let mut command = self.helper("__worker", job, &[])?;
+    fn job(&self, request: &StartRequest, attached: Attached) -> Result<Job, Error> {
+        let facts = self.facts(&request.id.environment).ok_or_else(|| Error::Refused {
+            id: request.id.clone(),
+            reason: "its environment is not open".to_owned(),
+        })?;
+        let root = self.paths.root().to_owned();
+        Ok(Job { root, id: request.id.clone(), facts, run: 1, attached })
+    }
+
+    async fn launch(
+        &self,
+        request: &StartRequest,
+        job: &Job,
+        fds: Vec<OwnedFd>,
+    ) -> Result<Started, Error> {
+        let mut command = self.helper("__worker", job, &[], fds)?;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         brickyard_sys::command::new_session(&mut command);
         // Until its container is on record a worker does not outlive who asked for it: the next
@@ -299,23 +328,15 @@ impl Engine for Native {
             self.unpause(&request.id).await?;
             return Ok(Started { pid: record.pid });
         }
-        let facts = self.facts(&request.id.environment).ok_or_else(|| Error::Refused {
-            id: request.id.clone(),
-            reason: "its environment is not open".to_owned(),
-        })?;
+        let mut job = self.job(request, Attached::Nothing)?;
         let former: Option<Record> = read_json(&instance.started());
         let prepared = prepare_instance(&instance, request);
         prepared.map_err(Error::io(format!("make `{}`", instance.dir)))?;
         let id = request.id.clone();
         let engine = self.clone();
         blocking(move || engine.sweep(&id).map_err(Error::io("sweep up a former run"))).await?;
-        let job = Job {
-            root: self.paths.root().to_owned(),
-            id: request.id.clone(),
-            facts,
-            run: former.map_or(1, |record| record.run + 1),
-        };
-        self.launch(request, &job).await
+        job.run = former.map_or(1, |record| record.run + 1);
+        self.launch(request, &job, Vec::new()).await
     }
 
     async fn wait(&self, id: &InstanceId) -> Result<Exit, Error> {

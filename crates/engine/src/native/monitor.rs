@@ -2,7 +2,7 @@
 //! container's first process, keeps its output and its exit code, and outlives the agent.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,9 @@ use crate::InstanceId;
 
 /// How long output that is still in the pipes is waited for after the end.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Stands for a descriptor that there is not.
+pub(crate) const NONE: &str = "-";
 
 /// Replaces this process by the same binary with other arguments, even if its file was replaced.
 pub(crate) fn exec_self(argv: &[String]) -> io::Error {
@@ -42,7 +45,7 @@ pub fn main(arguments: &[String]) -> i32 {
 }
 
 fn watch(arguments: &[String]) -> io::Result<()> {
-    let [root, environment, key, pid, stdout, stderr] = arguments else {
+    let [root, environment, key, pid, stdout, stderr, output, errors] = arguments else {
         return Err(io::Error::other("wrong arguments"));
     };
     let environment = environment.parse().map_err(io::Error::other)?;
@@ -52,12 +55,16 @@ fn watch(arguments: &[String]) -> io::Result<()> {
     let pid = number(pid)?;
     let paths = Paths::new(Utf8Path::new(root));
     let instance = paths.instance(&id);
+    let open = |text: &String| match text.as_str() {
+        NONE => Ok(None),
+        _ => brickyard_sys::command::inherited(number(text)?).map(Some),
+    };
+    let source = |stream, from: &String, to: &String| -> io::Result<Source> {
+        Ok(Source { stream, from: open(from)?, copy: open(to)?.map(fs::File::from) })
+    };
     let mut output = Output {
         writer: Writer::open(&instance.log())?,
-        streams: [
-            (Stream::Stdout, Some(brickyard_sys::command::inherited(number(stdout)?)?)),
-            (Stream::Stderr, Some(brickyard_sys::command::inherited(number(stderr)?)?)),
-        ],
+        sources: [source(Stream::Stdout, stdout, output)?, source(Stream::Stderr, stderr, errors)?],
     };
     let process = Pid::from_raw(pid).ok_or_else(|| io::Error::other("wrong pid"))?;
     let pidfd = pidfd_open(process, PidfdFlags::empty())?;
@@ -83,12 +90,19 @@ fn watch(arguments: &[String]) -> io::Result<()> {
 /// Both output streams of a container and where they go.
 struct Output {
     writer: Writer,
-    streams: [(Stream, Option<OwnedFd>); 2],
+    sources: [Source; 2],
+}
+
+/// One stream. What cannot be copied any more, because nobody listens, goes to the log alone.
+struct Source {
+    stream: Stream,
+    from: Option<OwnedFd>,
+    copy: Option<fs::File>,
 }
 
 impl Output {
     fn is_open(&self) -> bool {
-        self.streams.iter().any(|(_, fd)| fd.is_some())
+        self.sources.iter().any(|source| source.from.is_some())
     }
 
     /// Waits for output or the end of the process, takes the output; true when it ended.
@@ -101,11 +115,11 @@ impl Output {
         let ended = {
             let mut fds: Vec<PollFd<'_>> =
                 process.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
-            let open: Vec<usize> = (0..2).filter(|at| self.streams[*at].1.is_some()).collect();
+            let open: Vec<usize> = (0..2).filter(|at| self.sources[*at].from.is_some()).collect();
             fds.extend(
-                self.streams
+                self.sources
                     .iter()
-                    .filter_map(|(_, fd)| fd.as_ref())
+                    .filter_map(|source| source.from.as_ref())
                     .map(|fd| PollFd::new(fd, PollFlags::IN)),
             );
             let timeout: Option<Timespec> = timeout.and_then(|wait| wait.try_into().ok());
@@ -121,14 +135,21 @@ impl Output {
         };
         let mut buffer = [0; 16 << 10];
         for at in (0..2).filter(|at| ready[*at]) {
-            let (stream, fd) = &mut self.streams[at];
-            let Some(open) = fd else { continue };
+            let Source { stream, from, copy } = &mut self.sources[at];
+            let Some(open) = from else { continue };
             match rustix::io::read(open, &mut buffer) {
-                Ok(0) => *fd = None,
-                // A full disk must not stop the container: what cannot be kept is dropped.
-                Ok(count) => drop(self.writer.push(*stream, &buffer[..count])),
+                Ok(0) => *from = None,
+                Ok(count) => {
+                    let text = &buffer[..count];
+                    if copy.as_mut().is_some_and(|copy| copy.write_all(text).is_err()) {
+                        *copy = None;
+                    }
+                    // A full disk must not stop the container: what cannot be kept is dropped.
+                    drop(self.writer.push(*stream, text));
+                }
                 Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
-                Err(_) => *fd = None,
+                // The end of a terminal that nobody has open any more.
+                Err(_) => *from = None,
             }
         }
         Ok(ended)

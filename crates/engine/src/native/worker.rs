@@ -19,13 +19,14 @@ use libcontainer::syscall::syscall::SyscallType;
 use rustix::io::{FdFlags, fcntl_setfd};
 use serde::{Deserialize, Serialize};
 
+use super::attached::Attached;
 use super::cgroup::Layout;
 use super::launch::{Expected, Launch};
 use super::monitor;
 use super::paths::{InstancePaths, Paths};
 use super::plot::UID_COUNT;
 use super::rootfs::{self, Rootfs, context};
-use super::{bundle, capability, network, seccomp, user};
+use super::{bundle, capability, network, seccomp, terminal, user};
 use crate::{EnvironmentFacts, FileWrite, InstanceId, StartRequest};
 
 /// What the worker is asked to do, read from descriptor 3.
@@ -36,6 +37,8 @@ pub(crate) struct Job {
     pub(crate) facts: EnvironmentFacts,
     /// Counts the starts of this generation.
     pub(crate) run: u64,
+    /// Descriptors of the caller's.
+    pub(super) attached: Attached,
 }
 
 /// What the worker answers on its standard output before it becomes the monitor.
@@ -95,7 +98,10 @@ fn answer(answer: &Answer) {
 struct Running {
     pid: i32,
     stdout: OwnedFd,
-    stderr: OwnedFd,
+    /// A container with a terminal has one stream for both.
+    stderr: Option<OwnedFd>,
+    /// Where output and errors are copied to.
+    copies: [Option<OwnedFd>; 2],
 }
 
 fn start(job: &Job) -> io::Result<Running> {
@@ -143,6 +149,13 @@ fn start(job: &Job) -> io::Result<Running> {
         environment: Rc::new(bundle::environment(&request.spec, &user)),
         filters: Rc::new(seccomp::programs(&capabilities)?),
         expected: Expected::here(active, job.facts.uid_base)?,
+        terminal: match job.attached {
+            Attached::Terminal(size) => {
+                let (ours, theirs) = terminal::hand_over_pair()?;
+                Some(Rc::new((size, ours, theirs)))
+            }
+            Attached::Nothing | Attached::Pipes { .. } => None,
+        },
         report: Rc::new(io::pipe()?),
     };
     inherit_by_number(&[namespaces.user.as_fd(), namespaces.network.as_fd()])?;
@@ -175,7 +188,7 @@ fn run(
         .with_root_path(instance.state().as_std_path())
         .map_err(|err| whole(&err))?
         .with_executor(launch.clone())
-        .with_stdin(OwnedFd::from(fs::File::open("/dev/null")?))
+        .with_stdin(input(job.attached)?)
         .with_stdout(OwnedFd::from(stdout_writer))
         .with_stderr(OwnedFd::from(stderr_writer));
     let mut container = builder
@@ -191,33 +204,56 @@ fn run(
     layout.adopt_container(cgroup, pid).map_err(context("enter the container's cgroup"))?;
     layout.verify(cgroup, &request.spec.limits, pid).map_err(io::Error::other)?;
     container.start().map_err(|err| whole(&err))?;
+    let terminal = launch.terminal.clone();
     launch.wait_for_exec()?;
     let record =
         Record { pid, monitor: i32::try_from(std::process::id()).unwrap_or(0), run: job.run };
     brickyard_sys::process::outlive_parent()?;
     super::write_atomically(&instance.started(), &serde_json::to_vec(&record)?)?;
-    Ok(Running { pid, stdout: stdout_reader.into(), stderr: stderr_reader.into() })
+    let inherited = brickyard_sys::command::inherited;
+    let (stdout, stderr, copies) = match (job.attached, terminal) {
+        (Attached::Terminal(_), Some(handed)) => {
+            let master = terminal::receive(&handed.1).map_err(context("take the terminal over"))?;
+            terminal::send(inherited(5)?, master.as_fd())?;
+            (master, None, [Some(inherited(4)?), None])
+        }
+        (Attached::Pipes { .. }, _) => {
+            let copies = [Some(inherited(4)?), Some(inherited(5)?)];
+            (stdout_reader.into(), Some(stderr_reader.into()), copies)
+        }
+        _ => (stdout_reader.into(), Some(stderr_reader.into()), [None, None]),
+    };
+    Ok(Running { pid, stdout, stderr, copies })
+}
+
+/// What the container reads from.
+fn input(attached: Attached) -> io::Result<OwnedFd> {
+    match attached {
+        Attached::Pipes { input: true } => brickyard_sys::command::inherited(6),
+        _ => Ok(fs::File::open("/dev/null")?.into()),
+    }
 }
 
 impl Running {
     /// Execs the monitor in this very process, so that the container stays its child.
     fn become_monitor(self, job: &Job) -> ! {
-        let stdout = self.stdout.as_raw_fd();
-        let stderr = self.stderr.as_raw_fd();
-        let kept = inherit_by_number(&[self.stdout.as_fd(), self.stderr.as_fd()]);
+        let [output, errors] = &self.copies;
+        let streams = [Some(&self.stdout), self.stderr.as_ref(), output.as_ref(), errors.as_ref()];
+        let fds: Vec<BorrowedFd<'_>> = streams.iter().copied().flatten().map(AsFd::as_fd).collect();
+        let kept = inherit_by_number(&fds);
         answer(&Answer::Started { pid: self.pid });
         if kept.is_ok() {
-            let argv: Vec<String> = [
+            let mut argv: Vec<String> = [
                 "brickyard".to_owned(),
                 "__monitor".to_owned(),
                 job.root.to_string(),
                 job.id.environment.to_string(),
                 job.id.key(),
                 self.pid.to_string(),
-                stdout.to_string(),
-                stderr.to_string(),
             ]
             .to_vec();
+            let word = |fd: &OwnedFd| fd.as_raw_fd().to_string();
+            argv.extend(streams.map(|fd| fd.map_or_else(|| monitor::NONE.to_owned(), word)));
             let _ = monitor::exec_self(&argv);
         }
         // The container runs on; the agent finds a monitor that ended without an exit record.
