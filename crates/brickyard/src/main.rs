@@ -22,6 +22,7 @@ fn main() {
         Some("__monitor") => brickyard_engine::native::monitor_main(rest),
         Some("__exec") => brickyard_engine::native::exec_main(),
         Some("__file") => brickyard_engine::native::file_main(),
+        Some("__copy") => brickyard_engine::native::copy_main(),
         Some("__attend") => commands::run::attend::main(rest),
         Some("__front") => match rest {
             [root] => brickyard_front::process::main(Utf8Path::new(root)),

@@ -6,6 +6,7 @@
 //! cgroups whose names derive from it; after a crash the two lists are compared and what has no
 //! `started.json` is swept away.
 
+mod archive;
 mod attached;
 mod bundle;
 mod capability;
@@ -58,6 +59,7 @@ use paths::{InstancePaths, Paths};
 use plot::{PREFIX_BITS, Plot};
 use worker::{Answer, Job, Record};
 
+pub use archive::{PathKind, copy_main, pack};
 pub use attached::{Attach, Streams, TERM};
 pub use inside::{exec_main, file_main};
 pub use monitor::main as monitor_main;
@@ -86,7 +88,7 @@ impl Native {
     /// Makes the yard's directories and cgroups ready.
     ///
     /// `binary` is started again as worker; it is our own executable and understands the hidden
-    /// commands `__worker`, `__monitor`, `__exec` and `__file`.
+    /// commands `__worker`, `__monitor`, `__exec`, `__file` and `__copy`.
     ///
     /// # Errors
     /// When this machine lacks what the engine needs, with what to do about it.
