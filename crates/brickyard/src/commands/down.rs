@@ -19,6 +19,13 @@ pub(crate) struct DownArgs {
     volumes: bool,
 }
 
+impl DownArgs {
+    /// What `down` does without flags.
+    pub(crate) fn keeping_volumes() -> Self {
+        Self { volumes: false }
+    }
+}
+
 pub(crate) async fn run(ui: &Ui, context: &Context, args: &DownArgs) -> Result<(), CommandError> {
     let key = context.key(ui).await?;
     let client = context.client()?;

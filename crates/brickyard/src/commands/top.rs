@@ -1,0 +1,59 @@
+//! `top`.
+
+use brickyard_core::clock::rfc3339;
+use brickyard_engine::{Engine, Process};
+use clap::Args;
+
+use super::follow::short_address;
+use super::targets;
+use crate::context::Context;
+use crate::error::CommandError;
+use crate::output::table;
+use crate::ui::Ui;
+
+/// Show the processes of instances
+///
+/// Numbers are the host's, users are the instance's own.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: brickyard top web")]
+pub(crate) struct TopArgs {
+    /// Services or instances; all when none is named
+    targets: Vec<String>,
+}
+
+pub(crate) async fn run(ui: &Ui, context: &Context, args: &TopArgs) -> Result<(), CommandError> {
+    let (key, view) = context.show_all(ui).await?;
+    let engine = context.engine()?;
+    let mut rows = Vec::new();
+    let mut values = Vec::new();
+    for instance in targets::running(&key, &view, &args.targets)? {
+        // One that has just ended has no processes any more.
+        let found = engine.processes(&targets::id(&key, instance)).await.unwrap_or_default();
+        let name = short_address(instance);
+        rows.extend(found.iter().map(|process| row(&name, process)));
+        values.push(serde_json::json!({"instance": name, "processes": found}));
+    }
+    match ui.json {
+        true => ui.json_value(&values),
+        false => {
+            let header = ["INSTANCE", "USER", "PID", "PPID", "STARTED", "TIME", "COMMAND"];
+            ui.data(&table(&header, &rows));
+        }
+    }
+    Ok(())
+}
+
+fn row(name: &str, process: &Process) -> Vec<String> {
+    let seconds = process.cpu_ms / 1000;
+    let started = rfc3339(process.started_ms);
+    vec![
+        name.to_owned(),
+        process.user.clone().unwrap_or_else(|| process.uid.to_string()),
+        process.pid.to_string(),
+        process.parent.to_string(),
+        started.get(..19).unwrap_or(&started).replace('T', " "),
+        format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60),
+        // A line for each process: no command breaks it, and none rings the bell.
+        process.command.chars().map(|c| if c.is_control() { ' ' } else { c }).collect(),
+    ]
+}
