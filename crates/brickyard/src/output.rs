@@ -23,17 +23,34 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 
 /// A size as people read it.
 pub(crate) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["B", "kB", "MB", "GB"];
+    in_units(bytes, 1000.0, ["B", "kB", "MB", "GB"])
+}
+
+/// A size of memory, whose limits are written in powers of 1024.
+pub(crate) fn memory_size(bytes: u64) -> String {
+    in_units(bytes, 1024.0, ["B", "KiB", "MiB", "GiB"])
+}
+
+fn in_units(bytes: u64, step: f64, units: [&str; 4]) -> String {
     let mut value = bytes as f64;
     let mut unit = 0;
-    while value >= 1000.0 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
+    while value >= step && unit + 1 < units.len() {
+        value /= step;
         unit += 1;
     }
     match unit {
         0 => format!("{bytes} B"),
-        _ => format!("{value:.1} {}", UNITS[unit]),
+        _ => format!("{value:.1} {}", units[unit]),
     }
+}
+
+/// Lines that are cut where they would be broken on a screen of this width.
+pub(crate) fn cut(text: &str, width: usize) -> String {
+    let cut_line = |line: &str| match line.chars().count() > width {
+        true => line.chars().take(width.saturating_sub(1)).chain(['…', '\n']).collect(),
+        false => format!("{line}\n"),
+    };
+    text.lines().map(cut_line).collect()
 }
 
 #[cfg(test)]
@@ -51,5 +68,11 @@ mod tests {
     fn sizes_are_short() {
         assert_eq!(size(999), "999 B");
         assert_eq!(size(1_234_567), "1.2 MB");
+        assert_eq!(memory_size(64 << 20), "64.0 MiB");
+    }
+
+    #[test]
+    fn long_lines_are_cut() {
+        assert_eq!(cut("abcd\nabcde\n", 4), "abcd\nabc…\n");
     }
 }

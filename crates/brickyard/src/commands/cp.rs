@@ -90,9 +90,9 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &CpArgs) -> Result<(),
         let copy = Copy { engine: &engine, id: targets::id(&key, instance), args };
         match (&source, &destination) {
             (Side::Instance { path, .. }, Side::Here(to)) => copy.take(path, to).await?,
-            (Side::Instance { path, .. }, _) => copy.to_stream(path).await?,
+            (Side::Instance { path, .. }, _) => copy.write_stream(path).await?,
             (Side::Here(from), Side::Instance { path, .. }) => copy.put(from, path).await?,
-            (_, Side::Instance { path, .. }) => copy.from_stream(path).await?,
+            (_, Side::Instance { path, .. }) => copy.read_stream(path).await?,
             _ => {}
         }
     }
@@ -199,7 +199,7 @@ impl Copy<'_> {
         .await
     }
 
-    async fn to_stream(&self, path: &Utf8Path) -> Result<(), CommandError> {
+    async fn write_stream(&self, path: &Utf8Path) -> Result<(), CommandError> {
         let is_directory = self.is_directory(path).await?;
         let name = if is_directory && is_contents(path) { ".".to_owned() } else { base(path)? };
         let command = self.engine.copy_out(&self.id, path, &name, self.follows(path))?;
@@ -229,7 +229,7 @@ impl Copy<'_> {
         .await
     }
 
-    async fn from_stream(&self, path: &Utf8Path) -> Result<(), CommandError> {
+    async fn read_stream(&self, path: &Utf8Path) -> Result<(), CommandError> {
         // An archive says itself whose its files are.
         let command = self.engine.copy_in(&self.id, path, true)?;
         through(command, Stdio::inherit(), Stdio::null(), |_| Ok(())).await

@@ -10,15 +10,22 @@ use super::follow::short_address;
 use super::targets;
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::output::{size, table};
+use crate::output::{cut, memory_size, size, table};
+use crate::terminal;
 use crate::ui::Ui;
 
 /// Time over which CPU time is measured, and between two looks.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// The same for a single look, which people wait for.
 const FIRST_INTERVAL: Duration = Duration::from_millis(500);
-/// Moves to the upper left corner and clears the screen.
-const CLEAR: &str = "\u{1b}[H\u{1b}[2J\u{1b}[3J";
+/// Clears the screen, once; what has scrolled away stays.
+const CLEAR: &str = "\u{1b}[2J";
+/// Moves to the upper left corner.
+const HOME: &str = "\u{1b}[H";
+/// Clears the rest of a line.
+const CLEAR_LINE: &str = "\u{1b}[K\n";
+/// Clears what is below.
+const CLEAR_BELOW: &str = "\u{1b}[J";
 
 /// Show what instances use: CPU, memory, network, disks and processes
 ///
@@ -59,6 +66,7 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &StatsArgs) -> Result<
     let mut before: BTreeMap<InstanceId, Look> = BTreeMap::new();
     look(ui, context, args, &engine, &mut before).await?;
     tokio::time::sleep(FIRST_INTERVAL).await;
+    let mut clear = CLEAR;
     loop {
         let rows = look(ui, context, args, &engine, &mut before).await?;
         if ui.json {
@@ -68,8 +76,16 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &StatsArgs) -> Result<
                 rows.iter().map(|row| cells(row, machine_bytes)).collect();
             let header =
                 ["INSTANCE", "CPU %", "MEMORY", "LIMIT", "MEM %", "NET I/O", "BLOCK I/O", "PIDS"];
-            let clear = if on_screen && !once { CLEAR } else { "" };
-            ui.data(&format!("{clear}{}", table(&header, &cells)));
+            let text = table(&header, &cells);
+            if once {
+                ui.data(&text);
+            } else {
+                // Written over what is there, line by line, it does not flicker.
+                let width = usize::from(terminal::size().columns);
+                let lines = cut(&text, width).replace('\n', CLEAR_LINE);
+                ui.data(&format!("{clear}{HOME}{lines}{CLEAR_BELOW}"));
+                clear = "";
+            }
         }
         if once {
             return Ok(());
@@ -132,8 +148,8 @@ fn cells(row: &Row, machine_bytes: u64) -> Vec<String> {
     vec![
         row.name.clone(),
         format!("{percent:.1}"),
-        size(usage.memory_bytes),
-        size(usage.memory_max_bytes.unwrap_or(machine_bytes)),
+        memory_size(usage.memory_bytes),
+        memory_size(usage.memory_max_bytes.unwrap_or(machine_bytes)),
         format!("{:.1}", share(usage, machine_bytes)),
         format!("{} / {}", size(usage.received_bytes), size(usage.sent_bytes)),
         format!("{} / {}", size(usage.read_bytes), size(usage.written_bytes)),

@@ -1,5 +1,7 @@
 //! `top`.
 
+use std::io::IsTerminal;
+
 use brickyard_core::clock::rfc3339;
 use brickyard_engine::{Engine, Process};
 use clap::Args;
@@ -8,7 +10,8 @@ use super::follow::short_address;
 use super::targets;
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::output::table;
+use crate::output::{cut, table};
+use crate::terminal;
 use crate::ui::Ui;
 
 /// Show the processes of instances
@@ -37,7 +40,11 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &TopArgs) -> Result<()
         true => ui.json_value(&values),
         false => {
             let header = ["INSTANCE", "USER", "PID", "PPID", "STARTED", "TIME", "COMMAND"];
-            ui.data(&table(&header, &rows));
+            let text = table(&header, &rows);
+            ui.data(&match std::io::stdout().is_terminal() {
+                true => cut(&text, usize::from(terminal::size().columns)),
+                false => text,
+            });
         }
     }
     Ok(())

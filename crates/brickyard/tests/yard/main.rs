@@ -10,6 +10,7 @@ mod father;
 mod leftovers;
 mod living;
 mod pause;
+mod reading;
 mod serving;
 mod shop;
 mod support;
