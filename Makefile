@@ -1,6 +1,6 @@
 # `make test` is all that a change has to pass; `make demo` is all that a new user has to type.
 
-.PHONY: test demo demo-down bench build check deps
+.PHONY: test demo demo-down bench build check deps man
 
 build:
 	scripts/deps build
@@ -27,6 +27,10 @@ bench:
 	scripts/deps build bench
 	cargo build --release
 	python3 scripts/bench.py
+
+man:
+	scripts/deps build
+	cargo run --release --quiet -- man target/man
 
 deps:
 	scripts/deps build test demo bench

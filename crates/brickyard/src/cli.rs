@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use camino::Utf8PathBuf;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::CompleteEnv;
 
 use crate::commands;
+use crate::complete;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::ui::Ui;
@@ -95,11 +97,20 @@ enum Command {
     Events(commands::events::EventsArgs),
     Agent(commands::agent::AgentArgs),
     Doctor(commands::doctor::DoctorArgs),
+    Completion(commands::completion::CompletionArgs),
+    Man(commands::man::ManArgs),
     Version(commands::version::VersionArgs),
+}
+
+/// The whole command line, for what describes it.
+pub(crate) fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Reads the command line, runs the command and returns the exit code.
 pub(crate) fn main() -> i32 {
+    // A shell that completes asks through a variable of its own, and gets no more than an answer.
+    CompleteEnv::with_factory(command).var(complete::VARIABLE).complete();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(err) => {
@@ -174,6 +185,27 @@ async fn run(ui: &Ui, context: &Context, command: &Command) -> Result<(), Comman
         Command::Events(args) => commands::events::run(ui, context, args).await,
         Command::Agent(args) => commands::agent::run(ui, context, args).await,
         Command::Doctor(args) => commands::doctor::run(ui, context, args),
+        Command::Completion(args) => commands::completion::run(ui, context, args),
+        Command::Man(args) => commands::man::run(ui, context, args),
         Command::Version(args) => commands::version::run(ui, context, args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_has_help_with_an_example() {
+        let command = command();
+        command.clone().debug_assert();
+        let mut count = 0;
+        for verb in command.get_subcommands() {
+            let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example: "), "{} has no example", verb.get_name());
+            assert!(verb.get_about().is_some(), "{} says nothing", verb.get_name());
+            count += 1;
+        }
+        assert!(count > 30, "only {count} commands were found");
     }
 }

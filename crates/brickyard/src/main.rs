@@ -5,6 +5,7 @@
 
 mod cli;
 mod commands;
+mod complete;
 mod context;
 mod error;
 mod output;

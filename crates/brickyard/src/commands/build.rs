@@ -8,6 +8,7 @@ use brickyard_model::types::Service;
 use clap::Args;
 
 use super::targets;
+use crate::complete::services;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::ui::{Role, Ui};
@@ -17,6 +18,7 @@ use crate::ui::{Role, Ui};
 #[command(after_help = "Example: brickyard build web")]
 pub(crate) struct BuildArgs {
     /// Services; all with a `build` when none is named
+    #[arg(add = services())]
     services: Vec<String>,
 }
 

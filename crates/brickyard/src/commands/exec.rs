@@ -10,6 +10,7 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::targets;
+use crate::complete::services;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::terminal::{self, End};
@@ -48,6 +49,7 @@ pub(crate) struct ExecArgs {
     #[arg(short, long)]
     interactive: bool,
     /// Instance, or a service for its first instance
+    #[arg(add = services())]
     target: String,
     /// Program and arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]

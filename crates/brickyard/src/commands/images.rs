@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::follow::short_address;
 use super::targets;
+use crate::complete::services;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::output::{size, table};
@@ -20,6 +21,7 @@ pub(crate) struct ImagesArgs {
     #[arg(short, long)]
     quiet: bool,
     /// Services or instances; all when none is named
+    #[arg(add = services())]
     targets: Vec<String>,
 }
 

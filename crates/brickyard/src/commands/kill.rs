@@ -5,6 +5,7 @@ use brickyard_engine::{Engine, signal_number};
 use clap::Args;
 
 use super::{follow, targets};
+use crate::complete::services;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::ui::{Role, Ui, count};
@@ -23,6 +24,7 @@ pub(crate) struct KillArgs {
     #[arg(short, long, default_value = "KILL")]
     signal: String,
     /// Services or instances; all when none is named
+    #[arg(add = services())]
     targets: Vec<String>,
 }
 

@@ -41,7 +41,8 @@ struct Row {
 pub(crate) async fn run(ui: &Ui, context: &Context, args: &LsArgs) -> Result<(), CommandError> {
     let mut rows = match context.client()?.get::<Vec<EnvironmentView>>("/v1/environments").await {
         Ok(views) => views.into_iter().map(of_view).collect(),
-        Err(ClientError::NoAgent { .. }) => of_engine(ui, context).await?,
+        // One that is just ending may still take the call.
+        Err(ClientError::NoAgent { .. } | ClientError::Broken(_)) => of_engine(ui, context).await?,
         Err(err) => return Err(err.into()),
     };
     for text in &args.filter {

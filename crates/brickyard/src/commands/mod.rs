@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 pub(crate) mod build;
 pub(crate) mod check;
+pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod cp;
 pub(crate) mod doctor;
@@ -17,6 +18,7 @@ pub(crate) mod kill;
 pub(crate) mod kv;
 pub(crate) mod logs;
 pub(crate) mod ls;
+pub(crate) mod man;
 pub(crate) mod moment;
 pub(crate) mod pause;
 pub(crate) mod plan;

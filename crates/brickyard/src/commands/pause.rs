@@ -4,6 +4,7 @@ use brickyard_api::Command;
 use clap::Args;
 
 use super::{follow, targets};
+use crate::complete::services;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::ui::{Role, Ui};
@@ -16,6 +17,7 @@ use crate::ui::{Role, Ui};
 #[command(after_help = "Example: brickyard pause web/2")]
 pub(crate) struct PauseArgs {
     /// Services or instances; all when none is named
+    #[arg(add = services())]
     targets: Vec<String>,
 }
 

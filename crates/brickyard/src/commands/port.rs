@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::targets;
+use crate::complete::services;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::ui::Ui;
@@ -18,6 +19,7 @@ pub(crate) struct PortArgs {
     #[arg(long, value_name = "NUMBER")]
     index: Option<u32>,
     /// Service or instance
+    #[arg(add = services())]
     service: String,
     /// Port inside
     private_port: u16,

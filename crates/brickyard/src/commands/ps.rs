@@ -6,6 +6,7 @@ use brickyard_engine::{Engine, EnvironmentKey, KnownState, SLOT_ONE_OFF};
 use clap::Args;
 
 use super::follow::short_address;
+use crate::complete::services;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::output::table;
@@ -35,7 +36,7 @@ pub(crate) struct PsArgs {
     #[arg(long, value_name = "NAME=VALUE")]
     filter: Vec<String>,
     /// Services; all when none is named
-    #[arg(value_name = "SERVICES")]
+    #[arg(value_name = "SERVICES", add = services())]
     of: Vec<String>,
 }
 

@@ -6,6 +6,7 @@ use brickyard_api::{Command, InstanceView};
 use clap::Args;
 
 use super::{follow, run, targets};
+use crate::complete::services;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::ui::{Role, Ui};
@@ -26,6 +27,7 @@ pub(crate) struct RmArgs {
     #[arg(short, long)]
     volumes: bool,
     /// Services or instances; all when none is named
+    #[arg(add = services())]
     targets: Vec<String>,
 }
 

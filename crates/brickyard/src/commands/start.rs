@@ -4,6 +4,7 @@ use brickyard_api::Command;
 use clap::Args;
 
 use super::{follow, targets};
+use crate::complete::services;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::ui::{Role, Ui};
@@ -13,6 +14,7 @@ use crate::ui::{Role, Ui};
 #[command(after_help = "Example: brickyard start web/2")]
 pub(crate) struct StartArgs {
     /// Services or instances; all when none is named
+    #[arg(add = services())]
     targets: Vec<String>,
 }
 

@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::follow::short_address;
 use super::targets;
+use crate::complete::services;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::output::{cut, memory_size, size, table};
@@ -41,6 +42,7 @@ pub(crate) struct StatsArgs {
     #[arg(short, long)]
     all: bool,
     /// Services or instances; all when none is named
+    #[arg(add = services())]
     targets: Vec<String>,
 }
 

@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::follow::short_address;
 use super::targets;
+use crate::complete::services;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::output::{cut, table};
@@ -21,6 +22,7 @@ use crate::ui::Ui;
 #[command(after_help = "Example: brickyard top web")]
 pub(crate) struct TopArgs {
     /// Services or instances; all when none is named
+    #[arg(add = services())]
     targets: Vec<String>,
 }
 

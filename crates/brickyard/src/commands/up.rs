@@ -9,6 +9,7 @@ use brickyard_model::System;
 use clap::Args;
 
 use super::{check, follow, logs, targets};
+use crate::complete::services;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::ui::{Role, Ui, count};
@@ -27,6 +28,7 @@ pub(crate) struct UpArgs {
     #[arg(long, value_name = "SERVICE=COUNT")]
     scale: Vec<String>,
     /// Services to bring up with those that they depend on; all when none is named
+    #[arg(add = services())]
     services: Vec<String>,
 }
 

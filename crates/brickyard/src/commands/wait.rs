@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use super::down::{self, DownArgs};
 use super::follow::short_address;
 use super::targets;
+use crate::complete::services;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::ui::Ui;
@@ -24,7 +25,7 @@ pub(crate) struct WaitArgs {
     #[arg(long)]
     down_project: bool,
     /// Services or instances
-    #[arg(required = true)]
+    #[arg(required = true, add = services())]
     targets: Vec<String>,
 }
 

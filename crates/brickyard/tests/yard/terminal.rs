@@ -64,6 +64,15 @@ impl Screen {
         }
     }
 
+    /// Waits until the shell inside waits for a command; it asks for the cursor's place, too.
+    #[track_caller]
+    fn is_asked_again(&self) {
+        wait_until("the prompt is back", DEADLINE, || {
+            let text = self.text();
+            text.trim_end_matches("\u{1b}[6n").ends_with("inside> ")
+        });
+    }
+
     fn resize(&self, rows: u16, columns: u16) {
         let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&self.master, size).expect("it is a terminal");
@@ -129,6 +138,8 @@ fn exec_gets_a_terminal_of_the_instance() {
     screen.types("echo be''gin; sleep 1000\n");
     screen.shows("begin\r\n");
     screen.types("\u{3}");
+    // What is typed before the shell has the terminal back is thrown away, as everywhere.
+    screen.is_asked_again();
     screen.types("echo code $?\n");
     screen.shows("code 130\r\n");
     screen.types("exit 7\n");
@@ -245,6 +256,29 @@ fn run_takes_what_the_command_line_says() {
     let _ = project.run(&["run", "-t", "app", "true"]).fails_with(2);
     let _ = project.run(&["run", "--use-aliases", "app", "true"]).fails_with(2);
     assert_eq!(project.ps().len(), 1);
+}
+
+/// Starts `run` with a script, waits until it says `ready`, and interrupts the command.
+fn interrupted(yard: &Yard, script: &str) -> Option<i32> {
+    let script = format!("{script}; echo ready; while true; do sleep 0.02; done");
+    let words = ["-f", "terminal/compose.yaml", "run", "-T", "app", "sh", "-c", &script];
+    let mut child = yard.command(&words).stdout(Stdio::piped()).spawn().expect("it can start");
+    let mut first = [0; 5];
+    child.stdout.take().expect("it is piped").read_exact(&mut first).expect("it says so");
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
+    child.wait().expect("it is our child").code()
+}
+
+#[test]
+fn an_interrupted_run_ends_as_its_program_does() {
+    let yard = yard_with_box();
+    let project = sleeper(&yard);
+    assert_eq!(interrupted(&yard, "trap 'exit 9' INT"), Some(9));
+    // One that does not expect it is not waited for.
+    assert_eq!(interrupted(&yard, "true"), Some(130));
+    assert!(!project.run(&["ps", "-a"]).ok().stdout.contains("app-run"), "nothing is left");
+    let _ = yard.run(&["run", "-d", "box", "true"]).fails_with(2);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use clap::Args;
 use super::follow::short_address;
 use super::moment::moment;
 use super::targets;
+use crate::complete::services;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::ui::Ui;
@@ -52,6 +53,7 @@ pub(crate) struct LogsArgs {
     #[arg(long, value_name = "NUMBER")]
     index: Option<u32>,
     /// Services, instances or one-off containers; all when none is named
+    #[arg(add = services())]
     targets: Vec<String>,
 }
 

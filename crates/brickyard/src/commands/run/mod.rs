@@ -15,9 +15,10 @@ use brickyard_core::{Digest, Generation, ServiceName};
 use brickyard_engine::native::{Attach, Native, Streams};
 use brickyard_engine::{Engine, EnvironmentKey, Error, InstanceId, SLOT_ONE_OFF, StartRequest};
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exec;
+use crate::complete::services;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::terminal::{self, End};
@@ -29,7 +30,8 @@ use spec::Work;
 ///
 /// Of a service it has volumes, variables and limits, not its published ports; the services that
 /// it depends on are started first. At a terminal it gets a terminal of its own, and Ctrl-P Ctrl-Q
-/// leaves it running. It is removed when it has ended, unless it was detached without --rm.
+/// leaves it running; `ps -a` shows it then. It is removed when it has ended, unless it was
+/// detached without --rm. What is left goes with `rm` or `down`.
 /// Exit codes are the program's: 126 when it could not be run, 127 when it was not found.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: brickyard run --rm web sh -c 'env | sort'")]
@@ -93,6 +95,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "MODE")]
     network: Option<String>,
     /// Service of the model, or an image
+    #[arg(add = services())]
     image: String,
     /// Program and arguments instead of the image's
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -120,9 +123,11 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &RunArgs) -> Result<()
         id: request.id.clone(),
         forwards: work.ports.clone(),
         address: request.address,
-        remove: args.rm || work.home.is_none(),
+        remove: args.rm,
     };
     if args.detach {
+        // Who cannot be told of it any more is told now.
+        drop(ports::listen(&work.ports).await?);
         return detached(ui, &engine, &request, &attendance).await;
     }
     let attach = match wants_terminal {
@@ -134,7 +139,7 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &RunArgs) -> Result<()
         Ok(listeners) => {
             let forward = ports::forward(listeners, request.address);
             tokio::select! {
-                ended = attached(&engine, &request, attach) => ended,
+                ended = attached(&engine, &request, attach, work.home.is_some()) => ended,
                 never = forward => match never {},
             }
         }
@@ -241,13 +246,17 @@ async fn attached(
     engine: &Native,
     request: &StartRequest,
     attach: Attach,
+    detachable: bool,
 ) -> Result<End<i32>, CommandError> {
-    let (_, streams) = engine.start_attached(request, attach).await.map_err(|err| why(&err))?;
+    // From the start on: a signal must not leave a container behind.
+    let mut signals = Signals::new()?;
+    let (started, streams) =
+        engine.start_attached(request, attach).await.map_err(|err| why(&err))?;
     let id = &request.id;
     match streams {
         Streams::Terminal { master, output } => {
             let wait = engine.wait(id);
-            match terminal::session(master, output.into(), true, wait).await? {
+            match terminal::session(master, output.into(), detachable, wait).await? {
                 End::Done(exit) => Ok(End::Done(exit?.code)),
                 End::Detached => Ok(End::Detached),
                 End::Signal(number) => Ok(End::Signal(number)),
@@ -262,7 +271,8 @@ async fn attached(
                 std::thread::spawn(move || pass_on(output, std::io::stdout())),
                 std::thread::spawn(move || pass_on(errors, std::io::stderr())),
             ];
-            let code = until_the_end(engine, id, &request.spec.stop).await?;
+            let grace_ms = request.spec.stop.grace_ms;
+            let code = signals.until_the_end(engine, id, started.pid, grace_ms).await?;
             let printed = tokio::task::spawn_blocking(move || {
                 printing.into_iter().for_each(|thread| drop(thread.join()));
             });
@@ -288,27 +298,62 @@ fn pass_on(mut from: impl Read, mut to: impl Write) {
     }
 }
 
-/// Waits for its end. Signals to us reach it; one that ends by them has its own exit code, one
-/// that does not is killed after its grace, or at the second signal.
-async fn until_the_end(engine: &Native, id: &InstanceId, stop: &Stop) -> Result<i32, CommandError> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let name = tokio::select! {
-        exit = engine.wait(id) => return Ok(exit?.code),
-        _ = interrupt.recv() => "INT",
-        _ = terminate.recv() => "TERM",
-    };
-    let stop = Stop { signal: name.to_owned(), grace_ms: stop.grace_ms };
-    let kill = Stop { signal: "KILL".to_owned(), grace_ms: stop.grace_ms };
-    let exit = tokio::select! {
-        exit = engine.stop(id, &stop) => exit,
-        _ = interrupt.recv() => engine.stop(id, &kill).await,
-        _ = terminate.recv() => engine.stop(id, &kill).await,
-    };
-    let number = brickyard_engine::signal_number(name).unwrap_or(0);
-    match exit?.code {
-        // The first process of a container does not die of a signal that it does not expect.
-        137 => Ok(128 + number),
-        code => Ok(code),
+/// Signals that ask this command to end.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        let interrupt = signal(SignalKind::interrupt())?;
+        Ok(Self { interrupt, terminate: signal(SignalKind::terminate())? })
     }
+
+    async fn next(&mut self) -> SignalKind {
+        tokio::select! {
+            // Cancel safe: a signal that was not received is kept.
+            _ = self.interrupt.recv() => SignalKind::interrupt(),
+            _ = self.terminate.recv() => SignalKind::terminate(),
+        }
+    }
+
+    /// Waits for the end of a container. Signals to us reach it; one that ends by them has its own
+    /// exit code, one that does not is killed after its grace, or at the second signal.
+    async fn until_the_end(
+        &mut self,
+        engine: &Native,
+        id: &InstanceId,
+        pid: i32,
+        grace_ms: u64,
+    ) -> Result<i32, CommandError> {
+        let kind = tokio::select! {
+            exit = engine.wait(id) => return Ok(exit?.code),
+            kind = self.next() => kind,
+        };
+        let number = kind.as_raw_value();
+        let grace_ms = if expects(pid, number) { grace_ms } else { 0 };
+        let stop = Stop { signal: number.to_string(), grace_ms };
+        let kill = Stop { signal: "KILL".to_owned(), grace_ms };
+        let exit = tokio::select! {
+            exit = engine.stop(id, &stop) => exit,
+            _ = self.next() => engine.stop(id, &kill).await,
+        };
+        match exit?.code {
+            137 => Ok(128 + number),
+            code => Ok(code),
+        }
+    }
+}
+
+/// Whether a process handles a signal or waits for it. The first one of a container does not die
+/// of a signal that it does not expect.
+fn expects(pid: i32, signal: i32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let has = |name: &str| {
+        let mask = status.lines().find_map(|line| line.strip_prefix(name));
+        let mask = mask.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
+        mask.is_some_and(|bits| bits & (1 << (signal - 1)) != 0)
+    };
+    has("SigCgt:") || has("SigBlk:")
 }

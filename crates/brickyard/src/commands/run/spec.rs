@@ -51,10 +51,12 @@ pub(super) fn work(ui: &Ui, context: &Context, args: &RunArgs) -> Result<Work, C
     let mut ports: Vec<Forward> =
         args.publish.iter().map(|text| ports::parse(text)).collect::<Result<_, _>>()?;
     let Some((system, name)) = found else {
-        if args.service_ports {
-            return Err(CommandError::usage(format!("`{}` is no service", args.image)));
-        }
         let image = images.require(&args.image)?;
+        let only_of_services = [(args.service_ports, "service-ports"), (args.detach, "detach")];
+        if let Some((_, flag)) = only_of_services.iter().find(|(given, _)| *given) {
+            return Err(CommandError::usage(format!("--{flag} needs a service of the model"))
+                .hint("an image by itself runs as long as this command"));
+        }
         let config = brickyard_agent::images::config_of(&image);
         let spec = adjusted(args, plain_spec(&image, &config), &config)?;
         return Ok(Work { image, spec, ports, home: None });
@@ -136,6 +138,9 @@ fn adjusted(
         spec.argv = words.into_iter().chain(args.command.iter().cloned()).collect();
     } else if !args.command.is_empty() {
         spec.argv = config.entrypoint.iter().chain(&args.command).cloned().collect();
+    }
+    if args.network.is_some() && (args.service_ports || !args.publish.is_empty()) {
+        return Err(CommandError::usage("without a network no port can be published"));
     }
     if spec.argv.iter().all(String::is_empty) {
         return Err(CommandError::usage(format!("`{}` does not say what to run", args.image))
