@@ -111,6 +111,15 @@ fn run_of_a_service_has_its_volumes_and_its_network() {
 }
 
 #[test]
+fn instances_that_start_together_share_a_new_volume() {
+    let yard = yard_with_box();
+    let more = "    deploy: {replicas: 6}\n    volumes: ['data:/data']\nvolumes: {data: {}}\n";
+    let project = sleeper(&yard, more);
+    let _ = project.exec("app/1", "echo shared >/data/file");
+    assert_eq!(project.exec("app/6", "cat /data/file"), "shared\n");
+}
+
+#[test]
 fn images_are_imported_listed_inspected_and_removed() {
     let yard = yard_with_box();
     let all = yard.run(&["--json", "image", "ls"]).ok().stdout;

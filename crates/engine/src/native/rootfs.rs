@@ -282,6 +282,12 @@ impl Rootfs {
         }
         let parent = path.parent().unwrap_or(path);
         fs::create_dir_all(parent)?;
+        // Instances that start together make it once between them.
+        let lock = fs::File::open(parent)?;
+        lock.lock()?;
+        if path.exists() {
+            return Ok(());
+        }
         let name = format!(".{}.new", path.file_name().unwrap_or_default());
         let staged = parent.join(&name);
         match fs::remove_dir_all(&staged) {
