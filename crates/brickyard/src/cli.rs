@@ -1,6 +1,7 @@
 //! The command line: what Compose's users know keeps its name and meaning.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 
 use camino::Utf8PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -118,6 +119,11 @@ pub(crate) fn main() -> i32 {
             return if err.use_stderr() { 2 } else { 0 };
         }
     };
+    // Neither an agent nor a container is to hold open what the caller's shell had open.
+    if let Err(err) = brickyard_sys::command::hide_descriptors() {
+        let _ = writeln!(std::io::stderr(), "error: cannot hide inherited descriptors: {err}");
+        return 4;
+    }
     let ui = Ui::new(cli.global.json, cli.global.quiet, cli.global.verbose);
     let level = if cli.global.verbose { "info" } else { "warn" };
     let subscriber = tracing_subscriber::fmt()

@@ -125,7 +125,8 @@ fn exec_gets_a_terminal_of_the_instance() {
     screen.types("busybox tty; busybox stty size\n");
     screen.shows("/dev/pts/0\r\n30 100\r\n");
     assert!(!screen.is_as_usual(), "keys must reach the inner terminal as they are typed");
-    screen.types("echo $TERM; ls -l /dev/pts/0; echo to stderr >&2\n");
+    screen.types("/bin/ls /proc/self/fd | cat; echo $TERM; echo to stderr >&2\n");
+    screen.shows("0\r\n1\r\n2\r\n3\r\nxterm\r\n");
     screen.shows("xterm\r\n");
     screen.shows("to stderr\r\n");
     screen.resize(41, 123);
@@ -178,6 +179,8 @@ fn run_gets_a_terminal_and_can_be_left_running() {
     let project = sleeper(&yard);
     let mut shell = screen(&yard, &["-f", "terminal/compose.yaml", "run", "--rm", "app", "sh"]);
     shell.shows("inside> ");
+    shell.types("/bin/ls /proc/self/fd | cat\n");
+    shell.shows("0\r\n1\r\n2\r\n3\r\n");
     shell.types("busybox tty; busybox stty size; echo $TERM\n");
     shell.shows("/dev/pts/0\r\n30 100\r\nxterm\r\n");
     shell.resize(20, 60);
@@ -242,6 +245,9 @@ fn run_takes_what_the_command_line_says() {
     let words = ["run", "-e", "A=b", "-u", "1000", "-w", "/tmp", "-v", &bind, "-v", "more:/more"];
     let words = [&words[..], &["--entrypoint", "sh -c", "app", script, "zero", "one"]].concat();
     assert_eq!(out(&words), "zero one b\n1000\n/tmp\nfrom the host\n/more\n");
+    // Nothing of ours is open in what it runs; the fourth is the directory that is listed.
+    assert_eq!(out(&["run", "app", "ls", "/proc/self/fd"]), "0\n1\n2\n3\n");
+    assert_eq!(out(&["exec", "app", "ls", "/proc/self/fd"]), "0\n1\n2\n3\n");
     // Detached: named, listed, logged, and taken away when it has ended if that was asked for.
     let name = out(&["run", "-d", "--rm", "app", "sh", "-c", "echo said; exec cat /dev/zero"]);
     assert!(name.starts_with("app-run-"), "{name}");

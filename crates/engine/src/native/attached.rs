@@ -4,7 +4,7 @@
 //! caller as long as that one listens: a caller that goes away stops nothing.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{IntoRawFd, OwnedFd};
 use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
@@ -58,6 +58,22 @@ pub(super) enum Attached {
     Pipes { input: bool },
     /// Where the master and where output go to.
     Terminal(Size),
+}
+
+impl Attached {
+    /// Keeps the descriptors away from every program that is run; to be called first of all.
+    pub(super) fn hide(self) -> io::Result<()> {
+        let numbers = match self {
+            Self::Nothing => 4..4,
+            Self::Pipes { .. } => 4..7,
+            Self::Terminal(_) => 4..6,
+        };
+        for number in numbers {
+            // They are taken by these numbers later.
+            let _ = brickyard_sys::command::inherited(number)?.into_raw_fd();
+        }
+        Ok(())
+    }
 }
 
 impl Native {

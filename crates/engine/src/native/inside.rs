@@ -140,6 +140,7 @@ fn become_command(job: &ExecJob, socket: Option<OwnedFd>) -> io::Error {
         process::become_user(user.uid, user.gid, &user.groups).map_err(context("change user"))?;
         set_capabilities(kept).map_err(context("drop capabilities"))?;
         process::die_with_parent()?;
+        brickyard_sys::command::hide_descriptors().map_err(context("hide descriptors"))?;
         match (job.terminal, socket) {
             (Some(size), Some(socket)) => {
                 terminal::take(socket, size).map_err(context("make a terminal"))?;

@@ -105,6 +105,7 @@ struct Running {
 }
 
 fn start(job: &Job) -> io::Result<Running> {
+    job.attached.hide()?;
     let paths = Paths::new(&job.root);
     let instance = paths.instance(&job.id);
     let cgroup = paths.instance_cgroup(&job.id);
