@@ -1,6 +1,6 @@
 # `make test` is all that a change has to pass; `make demo` is all that a new user has to type.
 
-.PHONY: test demo demo-down bench build check deps man
+.PHONY: test test-vm demo demo-down bench build check deps man
 
 build:
 	scripts/deps build
@@ -14,6 +14,11 @@ check:
 test: check
 	scripts/deps test
 	scripts/test
+
+# The same on Debian's own kernel with a unified cgroup hierarchy, in a virtual machine.
+test-vm:
+	scripts/deps build vm
+	scripts/test-vm
 
 demo:
 	scripts/deps build demo
@@ -33,4 +38,4 @@ man:
 	cargo run --release --quiet -- man target/man
 
 deps:
-	scripts/deps build test demo bench
+	scripts/deps build test demo bench vm
