@@ -1,15 +1,19 @@
 //! Runs a command under a kernel that lies: for tests that see whether a start is refused when a
 //! protection could not be applied. `sabotage WHAT COMMAND...`
 //!
-//! A seccomp filter that answers "0" makes a call look as if it had worked.
+//! A seccomp filter that answers "0" makes a call look as if it had worked. Limits are taken away by
+//! other mounts at the place of the cgroup hierarchies.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule,
 };
+
+const CGROUPS: &str = "/sys/fs/cgroup";
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().collect();
@@ -28,9 +32,12 @@ fn main() -> anyhow::Result<()> {
         }
         "limits" => {
             brickyard_sys::namespace::private_mounts()?;
+            if Path::new(CGROUPS).join("cgroup.controllers").exists() {
+                return without_controllers(program, rest);
+            }
             for hierarchy in ["pids", "memory"] {
-                let path = format!("/sys/fs/cgroup/{hierarchy}");
-                if std::path::Path::new(&path).exists() {
+                let path = format!("{CGROUPS}/{hierarchy}");
+                if Path::new(&path).exists() {
                     let flags = rustix::mount::MountFlags::empty();
                     rustix::mount::mount("none", &path, "tmpfs", flags, None)?;
                 }
@@ -39,6 +46,29 @@ fn main() -> anyhow::Result<()> {
         other => anyhow::bail!("`{other}` is not known"),
     }
     Err(std::process::Command::new(program).args(rest).exec().into())
+}
+
+/// Runs a command on a machine whose unified hierarchy, a part of the real one, has no controllers.
+fn without_controllers(program: &str, rest: &[String]) -> anyhow::Result<()> {
+    let outer = format!("{CGROUPS}/brickyard-sabotage-{}", std::process::id());
+    // Controllers are handed down one floor at a time, and here the outer one keeps them.
+    let inner = format!("{outer}/inner");
+    std::fs::create_dir_all(&inner)?;
+    rustix::mount::mount_bind(&inner, CGROUPS)?;
+    let status = std::process::Command::new(program).args(rest).status()?;
+    rustix::mount::unmount(CGROUPS, rustix::mount::UnmountFlags::DETACH)?;
+    remove_groups(Path::new(&outer))?;
+    std::process::exit(status.code().unwrap_or(1));
+}
+
+fn remove_groups(directory: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_groups(&entry.path())?;
+        }
+    }
+    std::fs::remove_dir(directory)
 }
 
 /// Lets calls whose arguments are as given return 0 without doing anything.
