@@ -66,6 +66,16 @@ impl Layout {
         })
     }
 
+    /// Whether limits of this kind can be set: on a hybrid machine the runtime sets them in v1
+    /// hierarchies alone.
+    pub(crate) fn has_controller(&self, name: &str) -> bool {
+        if !self.legacy.is_empty() {
+            return self.legacy_of(name).is_some();
+        }
+        fs::read_to_string(self.unified.join("cgroup.controllers"))
+            .is_ok_and(|text| text.split_whitespace().any(|found| found == name))
+    }
+
     /// Makes the yard's own cgroup ready. With `clone_children` a new cpuset takes its parent's
     /// CPUs at once, instead of rebuilding the scheduler's domains at each write (1 ms a start).
     pub(crate) fn prepare_yard(&self, yard: &str) -> io::Result<()> {

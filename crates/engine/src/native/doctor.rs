@@ -88,17 +88,19 @@ fn cgroups() -> Finding {
 }
 
 fn controllers() -> Finding {
-    let unified = read("/sys/fs/cgroup/cgroup.controllers");
-    let legacy = read("/proc/cgroups");
-    let has = |name: &str| {
-        unified.split_whitespace().any(|found| found == name)
-            || legacy.lines().any(|line| line.starts_with(name))
+    let missing: Vec<&str> = match Layout::detect() {
+        Ok(layout) => {
+            let has = |name: &&str| layout.has_controller(name);
+            ["cpu", "memory", "pids"].into_iter().filter(|name| !has(name)).collect()
+        }
+        // The finding before this one says why.
+        Err(_) => return finding("limits", false, "no cgroups"),
     };
-    let missing: Vec<&str> =
-        ["cpu", "memory", "pids"].into_iter().filter(|name| !has(name)).collect();
     match missing.is_empty() {
         true => finding("limits", true, "cpu, memory, pids"),
-        false => finding("limits", false, format!("no controller for {}", missing.join(", "))),
+        false => finding("limits", false, format!("no controller for {}", missing.join(", "))).hint(
+            "they must be in /sys/fs/cgroup/cgroup.controllers, or mounted beside it in a hybrid layout",
+        ),
     }
 }
 
