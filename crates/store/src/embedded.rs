@@ -3,9 +3,9 @@
 //! Reads go to the file's last commit without waiting for the writer; writes go to one thread
 //! (`writer`). The history is in the file as well, bounded in revisions and bytes.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
@@ -51,6 +51,9 @@ const RING_BYTES_MAX: usize = 4 << 20;
 
 /// redb's own default is 1 GiB, and an idle agent has 15 MB in all.
 const CACHE_BYTES: usize = 8 << 20;
+
+/// Length of the magic number that a file of redb's begins with.
+const MAGIC_BYTES: usize = 9;
 
 /// How an embedded store is kept.
 #[derive(Clone)]
@@ -187,10 +190,31 @@ fn open_database(path: &Utf8Path) -> Result<Database> {
         // The file's name must survive a power loss as well as its content.
         sync_directory(directory)?;
     }
+    forget_unfinished(&file)
+        .map_err(|error| Error::Storage { reason: format!("`{path}`: {error}") })?;
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE_BYTES);
     let backend = FileBackend::new(file).map_err(|error| open_error(path, error))?;
     builder.create_with_backend(backend).map_err(|error| open_error(path, error))
+}
+
+/// Empties a file whose making was interrupted: redb writes its magic number last, and refuses a file
+/// that has anything else at its place. One that is just being made is locked, and left alone.
+fn forget_unfinished(file: &File) -> io::Result<()> {
+    if file.try_lock().is_err() {
+        return Ok(());
+    }
+    let mut magic = [0; MAGIC_BYTES];
+    let unfinished = file.metadata()?.len() > 0
+        && match file.read_exact_at(&mut magic, 0) {
+            Ok(()) => magic == [0; MAGIC_BYTES],
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => false,
+            Err(error) => return Err(error),
+        };
+    if unfinished {
+        file.set_len(0)?;
+    }
+    file.unlock()
 }
 
 fn sync_directory(directory: &Utf8Path) -> Result<()> {
