@@ -67,6 +67,9 @@ pub(crate) async fn drain(
     let start = Instant::now();
     let mut pending = Pending::default();
     loop {
+        // Before they are listed, which may take longer (the first time, the kernel loads a module
+        // for it): the first list counts in any case.
+        let arriving = start.elapsed() < ARRIVING;
         let mut connections = match engine.connections(id).await {
             Ok(connections) => connections,
             // It has ended, and its connections with it.
@@ -79,7 +82,6 @@ pub(crate) async fn drain(
         if let Some(peer) = only_from {
             connections.retain(|connection| connection.peer.ip() == peer);
         }
-        let arriving = start.elapsed() < ARRIVING;
         let busy = pending.look(&connections, arriving);
         if (busy == 0 && !arriving) || start.elapsed() >= limit {
             return busy;

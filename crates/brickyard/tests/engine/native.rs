@@ -89,6 +89,23 @@ async fn files_belong_to_root_inside_and_to_the_range_outside() {
     bench.end().await;
 }
 
+/// A cgroup of the unified layout does not keep instances from devices, as one of v1 does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_that_an_image_brings_cannot_be_opened() {
+    let bench = Bench::new().await;
+    let node = bench.root.join("layer/null");
+    let (kind, device) = (rustix::fs::FileType::CharacterDevice, rustix::fs::makedev(1, 3));
+    let mode = rustix::fs::Mode::from_raw_mode(0o666);
+    rustix::fs::mknodat(rustix::fs::CWD, node.as_std_path(), kind, mode, device).unwrap();
+    rustix::fs::chmod(node.as_std_path(), mode).unwrap();
+    let request = bench.request("devices", &["sleep", "1000"]);
+    bench.engine.start(&request).await.unwrap();
+    let (code, text) = run(&bench, &request.id, "cat /dev/null && cat /null").await;
+    assert_ne!(code, 0, "an image's device can be read");
+    assert!(text.contains("'/null': Permission denied"), "{text}");
+    bench.end().await;
+}
+
 /// A read-only root with memory, a volume and a read-only volume in it.
 fn with_all_targets(bench: &Bench) -> (StartRequest, VolumeName) {
     let mut request = bench.request("targets", &["sleep", "1000"]);

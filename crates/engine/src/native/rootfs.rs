@@ -91,7 +91,8 @@ fn overlay(
     let options = overlay_options(layers.len())?;
     let home = rustix::fs::openat(CWD, ".", DIR_FLAGS, Mode::empty())?;
     rustix::process::fchdir(&shelf)?;
-    let flags = rustix::mount::MountFlags::empty();
+    // An image may bring device nodes, and no cgroup of the unified layout keeps them shut.
+    let flags = rustix::mount::MountFlags::NODEV;
     let mounted =
         rustix::mount::mount("overlay", target.as_std_path(), "overlay", flags, &*options);
     rustix::process::fchdir(&home)?;
