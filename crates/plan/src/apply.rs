@@ -193,6 +193,7 @@ pub fn finish(
             let service = wanted.services.get(&place.service);
             let has_checks = service.is_some_and(|service| !service.probes().is_empty());
             let health = if has_checks { Health::Starting } else { Health::Healthy };
+            observed.transient_mut(place, generation).reloaded_ms = Some(now_ms);
             reloaded(observed, place, generation, loaded, lines, health);
         }
         Outcome::Reloaded { result: Err(_), .. } => {

@@ -22,10 +22,15 @@ use crate::wanted::WantedService;
 /// How long those who use an instance may take to notice that it leaves.
 pub(crate) const NOTICE_MS: Millis = 10_000;
 
+/// How long a process that was told may take to act: a signal has no answer.
+pub(crate) const ACTING_MS: Millis = 250;
+
 /// A running instance that shows something else than what is, with the services that it is about.
 pub(crate) struct Unaware {
     place: Place,
     about: BTreeSet<ServiceName>,
+    /// Until when, where time alone is lacking.
+    until_ms: Option<Millis>,
 }
 
 impl Decider<'_> {
@@ -51,22 +56,23 @@ impl Decider<'_> {
                 return false;
             }
         };
-        let until_ms = withheld.since_ms + NOTICE_MS;
+        let mut until_ms = withheld.since_ms + NOTICE_MS;
         if self.now_ms >= until_ms {
             return true;
         }
-        let (service, now) = (&record.place.service, self.now_ms);
+        let service = &record.place.service;
         let unaware = self.unaware.take().unwrap_or_else(|| self.find_unaware());
         let who =
             unaware.iter().find(|one| one.place != record.place && one.about.contains(service));
         let reason = who.map(|one| format!("waits for {} to notice that it leaves", one.place));
+        until_ms = who.and_then(|one| one.until_ms).map_or(until_ms, |at| at.min(until_ms));
         self.unaware = Some(unaware);
         let Some(reason) = reason else {
             return true;
         };
         self.wait(&record.place, &reason);
         let wake = self.decision.wake_at_ms.map_or(until_ms, |at| at.min(until_ms));
-        self.decision.wake_at_ms = Some(wake.max(now));
+        self.decision.wake_at_ms = Some(wake);
         false
     }
 
@@ -104,13 +110,25 @@ impl Decider<'_> {
                 if leaves || fails || record.place.slot.0 > service.replicas {
                     continue;
                 }
+                let place = record.place.clone();
                 let about = self.shows_other_than_is(record, service);
+                let acts_until_ms = self.acts_until_ms(record);
                 if !about.is_empty() {
-                    found.push(Unaware { place: record.place.clone(), about });
+                    found.push(Unaware { place, about, until_ms: None });
+                } else if acts_until_ms.is_some() {
+                    let needs = service.model.needs.values();
+                    let about = needs.map(|line| line.to.service.clone()).collect();
+                    found.push(Unaware { place, about, until_ms: acts_until_ms });
                 }
             }
         }
         found
+    }
+
+    /// Until when a process that was told of something may still be acting on it.
+    fn acts_until_ms(&self, record: &Record) -> Option<Millis> {
+        let told_ms = self.observed.transient(record).reloaded_ms?;
+        Some(told_ms + ACTING_MS).filter(|until_ms| *until_ms > self.now_ms)
     }
 
     /// Services about which a running instance has yet to take notice of something.

@@ -248,6 +248,8 @@ pub struct Transient {
     pub refused: BTreeMap<Utf8PathBuf, Digest>,
     /// When the next reload may be tried, after a failed one.
     pub reload_not_before_ms: Millis,
+    /// When its process was last told of something.
+    pub reloaded_ms: Option<Millis>,
     /// Failed reloads in a row.
     pub reload_failures: u32,
 }

@@ -144,6 +144,45 @@ services:
     assert_eq!(answer.expect("it was answered"), (200, "slow\n".to_owned()));
 }
 
+/// The kernel keeps the network of a dead run for minutes when a connection of its could not say
+/// goodbye, because the other end is gone. It must not answer in the place of the next run.
+#[test]
+fn a_former_run_does_not_answer_for_the_next() {
+    let yard = yard_with_box();
+    let port = yard.port();
+    let model = format!(
+        r#"
+name: former
+services:
+  web:
+    image: box
+    command: [sh, -c, "nc $$OTHER 7 -e sleep 1000 & echo page >/www/index.html; exec httpd -f -p 80 -h /www"]
+    stop_signal: KILL
+    ports: ["127.0.0.1:{port}:80"]
+    x-brickyard:
+      provides: {{http: 80}}
+      needs: {{other: {{to: other/echo, on_change: ignore}}}}
+      environment: {{OTHER: '{{{{(line "other").Host}}}}'}}
+  other:
+    image: box
+    command: [nc, -ll, -p, "7", -e, cat]
+    stop_signal: KILL
+    x-brickyard: {{provides: {{echo: {{port: 7, health: tcp}}}}}}
+"#
+    );
+    let project = yard.project("former", &[("compose.yaml", &model)]);
+    project.up();
+    wait_until("they are connected", DEADLINE, || {
+        // State 01 is ESTABLISHED; port 7 is 0007.
+        let table = project.exec("web", "cat /proc/net/tcp");
+        table.lines().any(|line| line.contains(":0007 01 "))
+    });
+    let _ = project.run(&["scale", "other=0"]).ok();
+    let _ = project.run(&["restart", "web"]).ok();
+    // The former run asks every second where the other one is, and is heard on the bridge.
+    nothing_failed(while_asking(port, || std::thread::sleep(Duration::from_millis(2500))));
+}
+
 #[test]
 fn scaling_keeps_the_port_served() {
     let yard = yard_with_box();

@@ -94,8 +94,10 @@ pub(crate) fn link_index(name: &str) -> io::Result<u32> {
         rustix::net::SocketType::DGRAM,
         None,
     )?;
-    rustix::net::netdevice::name_to_index(socket, name)
-        .map_err(|err| io::Error::new(err.kind(), format!("link `{name}`: {err}")))
+    rustix::net::netdevice::name_to_index(socket, name).map_err(|err| match err {
+        rustix::io::Errno::NODEV => err.into(),
+        err => io::Error::new(err.kind(), format!("link `{name}`: {err}")),
+    })
 }
 
 fn link(attributes: Vec<LinkAttribute>, what: String) -> Request {
@@ -155,6 +157,24 @@ pub(crate) fn set_up(index: u32) -> Request {
     message.header.change_mask = LinkFlags::Up;
     let message = RouteNetlinkMessage::SetLink(message);
     Request { message, create: false, what: format!("bring link {index} up") }
+}
+
+/// Takes a link down.
+pub(crate) fn set_down(index: u32) -> Request {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.header.change_mask = LinkFlags::Up;
+    let message = RouteNetlinkMessage::SetLink(message);
+    Request { message, create: false, what: format!("take link {index} down") }
+}
+
+/// Takes a link that is down off its bridge and gives it another name.
+pub(crate) fn set_aside(index: u32, name: &str) -> Request {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.attributes = vec![LinkAttribute::Controller(0), LinkAttribute::IfName(name.to_owned())];
+    let message = RouteNetlinkMessage::SetLink(message);
+    Request { message, create: false, what: format!("set link {index} aside") }
 }
 
 /// Removes a link with its peer.

@@ -14,7 +14,8 @@ use brickyard_sys::namespace::{enter_network, new_network};
 use camino::Utf8Path;
 
 use super::netlink::{
-    Netlink, add_address, add_bridge, add_route, add_veth, delete_link, link_index, set_up,
+    Netlink, add_address, add_bridge, add_route, add_veth, delete_link, link_index, set_aside,
+    set_down, set_up,
 };
 use super::plot::{PREFIX_BITS, Plot};
 use crate::EnvironmentFacts;
@@ -103,7 +104,6 @@ pub(crate) fn is_alive(pin: &Utf8Path, host_link: &str) -> bool {
 /// single-threaded worker and is back in its own namespace afterwards.
 pub(crate) fn connect(
     facts: &EnvironmentFacts,
-    link: &str,
     address: Ipv4Addr,
     instance: BorrowedFd<'_>,
 ) -> io::Result<()> {
@@ -113,14 +113,16 @@ pub(crate) fn connect(
         .ok_or_else(|| io::Error::other("the environment has no network"))?;
     let home = File::open("/proc/self/ns/net")?;
     enter_network(File::open(pin)?)?;
-    let bridge = link_index(BRIDGE)?;
-    Netlink::open()?.run(vec![add_veth(
-        link,
-        Some(bridge),
-        ETH,
-        Some(mac_of(address)),
-        instance,
-    )])?;
+    let (link, bridge) = (link_name(address), link_index(BRIDGE)?);
+    let mut netlink = Netlink::open()?;
+    let add = || vec![add_veth(&link, Some(bridge), ETH, Some(mac_of(address)), instance)];
+    match netlink.run(add()) {
+        Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {
+            cut_off(&mut netlink, &link, address)?;
+            netlink.run(add())?;
+        }
+        other => other?,
+    }
     enter_network(instance)?;
     let eth = link_index(ETH)?;
     Netlink::open()?.run(vec![
@@ -130,6 +132,25 @@ pub(crate) fn connect(
         add_route(None, Some(facts.gateway), eth, None),
     ])?;
     enter_network(home)
+}
+
+/// The bridge's end of an instance's link; addresses are unique within an environment.
+fn link_name(address: Ipv4Addr) -> String {
+    format!("v{:08x}", u32::from(address))
+}
+
+/// Takes the link of a former run off the bridge and out of the way. The network namespace behind it
+/// lives on while the kernel still tries to say goodbye to somebody who is gone, for minutes maybe,
+/// and would answer in the place of the one that is being started.
+fn cut_off(netlink: &mut Netlink, link: &str, address: Ipv4Addr) -> io::Result<()> {
+    // One that is not there any more went by itself just now.
+    let Ok(index) = link_index(link) else { return Ok(()) };
+    // The worker's pid makes the name: several former runs may still be on their way out.
+    let aside = format!("x{:x}.{:04x}", std::process::id(), u32::from(address) & 0xffff);
+    match netlink.run(vec![set_down(index), set_aside(index, &aside)]) {
+        Err(err) if link_index(link).is_ok() => Err(err),
+        _ => Ok(()),
+    }
 }
 
 /// A locally administered MAC address that follows from the IP address: an instance that is

@@ -79,12 +79,6 @@ impl Paths {
     pub(crate) fn host_link(&self, key: &EnvironmentKey) -> String {
         format!("by{}", &Digest::of(format!("{}/{key}", self.root)).hex()[..11])
     }
-
-    /// The bridge's end of a link. The name of a dead link stays taken for some milliseconds, so
-    /// every attempt to start a generation has its own, by the worker's pid.
-    pub(crate) fn instance_link(&self, id: &InstanceId, run: u64, worker: u32) -> String {
-        format!("v{}", &Digest::of(format!("{}{id}/{run}/{worker}", self.root)).hex()[..13])
-    }
 }
 
 /// The files of one generation.

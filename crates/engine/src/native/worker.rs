@@ -118,10 +118,7 @@ fn start(job: &Job) -> io::Result<Running> {
     let rootfs =
         rootfs::mount(&paths, &instance, &request, namespaces.user.as_fd(), job.facts.uid_base)?;
     match request.address {
-        Some(address) => {
-            let link = paths.instance_link(&job.id, job.run, std::process::id());
-            network::connect(&job.facts, &link, address, namespaces.network.as_fd())
-        }
+        Some(address) => network::connect(&job.facts, address, namespaces.network.as_fd()),
         None => network::loopback_only(namespaces.network.as_fd()),
     }
     .map_err(context("connect the network"))?;
