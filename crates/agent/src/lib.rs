@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod boot;
 mod drain;
 mod environment;
 mod front_link;
@@ -28,6 +29,7 @@ use brickyard_engine::{Engine, EnvironmentKey, KnownState};
 use brickyard_store::{Redb, Store};
 use camino::Utf8PathBuf;
 
+use boot::Boot;
 use front_link::FrontLink;
 use journal::{Draft, Journal};
 use server::Server;
@@ -83,7 +85,9 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), E
     let store: Arc<dyn Store> = Arc::new(Redb::open(&config.root.join(STORE), store_config)?);
     let images = brickyard_image::Store::open(&config.root.join("images"))?;
     let journal = Journal::open(Arc::clone(&store), clock.clone()).await?;
+    let boot = Boot::of(&config.root);
     let yard = Arc::new(Yard {
+        rebooted: boot.is_another(),
         front: FrontLink::new(config.root.clone(), config.binary.clone()),
         store,
         engine: config.engine,
@@ -96,6 +100,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), E
     yard.journal.note(started).await?;
     let server = Server::new(Arc::clone(&yard), config.until_empty);
     take_up(&yard, &server).await?;
+    boot.remember();
     let front = Arc::clone(&yard);
     yard.tasks.spawn("front", OnCancel::Drop, async move { front.front.run().await });
     let socket = config.root.join(brickyard_api::SOCKET);

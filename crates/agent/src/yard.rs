@@ -20,4 +20,6 @@ pub(crate) struct Yard {
     pub(crate) journal: Journal,
     pub(crate) front: FrontLink,
     pub(crate) tasks: Tasks,
+    /// Whether the machine was started anew since the last agent.
+    pub(crate) rebooted: bool,
 }

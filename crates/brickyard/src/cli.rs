@@ -14,7 +14,7 @@ use crate::error::CommandError;
 use crate::ui::Ui;
 
 /// Where a yard is when nobody says otherwise.
-const ROOT_DEFAULT: &str = "/var/lib/brickyard";
+pub(crate) const ROOT_DEFAULT: &str = "/var/lib/brickyard";
 
 /// Service management for containers
 #[derive(Debug, Parser)]

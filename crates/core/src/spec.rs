@@ -124,8 +124,21 @@ pub struct Exit {
     pub code: i32,
     /// Whether the kernel killed something in it for want of memory.
     pub oom: bool,
+    /// Why nobody saw the end, when nobody did; the code is -1 then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Lost>,
     /// When, in milliseconds since the Unix epoch.
     pub time_ms: u64,
+}
+
+/// Why nobody saw how a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lost {
+    /// The monitor was killed.
+    Monitor,
+    /// The machine was started anew.
+    Reboot,
 }
 
 /// How to find out whether a generation is well.

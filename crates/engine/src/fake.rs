@@ -76,7 +76,7 @@ impl Fake {
     /// Lets an instance end by itself.
     pub fn end(&self, id: &InstanceId, code: i32) {
         if let Some(instance) = self.state().instances.get(id) {
-            instance.exit.send_replace(Some(Exit { code, oom: false, time_ms: 0 }));
+            instance.exit.send_replace(Some(Exit { code, oom: false, lost: None, time_ms: 0 }));
         }
     }
 
@@ -173,7 +173,7 @@ impl Engine for Fake {
         signal_number(&stop.signal).ok_or_else(|| Error::Signal { name: stop.signal.clone() })?;
         let state = self.state();
         let instance = state.instances.get(id).ok_or_else(|| Error::Unknown { id: id.clone() })?;
-        let exit = Exit { code: 143, oom: false, time_ms: 0 };
+        let exit = Exit { code: 143, oom: false, lost: None, time_ms: 0 };
         instance
             .exit
             .send_if_modified(|current| current.is_none().then(|| *current = Some(exit)).is_some());

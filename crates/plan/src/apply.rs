@@ -14,6 +14,7 @@ use camino::Utf8PathBuf;
 use crate::action::{Action, StartJob};
 use crate::decide::STEADY_MS;
 use crate::observed::{Health, Observed, Place, Record, State, Withheld};
+use crate::restart::Ending;
 use crate::wanted::Wanted;
 
 /// First pause before a failed reload is repeated; it doubles up to a minute.
@@ -205,7 +206,11 @@ pub fn finish(
         Outcome::Interrupted => {}
         Outcome::Ended(exit) => change(observed, place, generation, |record| {
             let was_steady = now_ms.saturating_sub(record.started_ms) >= STEADY_MS;
-            record.failures = if was_steady { 1 } else { record.failures + 1 };
+            record.failures = match Ending::of(Some(exit)) {
+                Ending::Reboot => 0,
+                _ if was_steady => 1,
+                _ => record.failures + 1,
+            };
             record.state = State::Exited { exit };
             record.health = Health::Starting;
         }),

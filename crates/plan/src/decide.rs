@@ -13,9 +13,9 @@
 use std::collections::BTreeMap;
 
 use brickyard_core::clock::Millis;
-use brickyard_core::spec::Exit;
+use brickyard_core::spec::{Exit, Lost};
 use brickyard_core::{Digest, Generation, ServiceName, Slot};
-use brickyard_model::types::{FailureAction, OnChange, Reload, RestartPolicy, UpdateOrder};
+use brickyard_model::types::{FailureAction, OnChange, Reload, UpdateOrder};
 use camino::Utf8PathBuf;
 
 use crate::action::{Action, Decision, StartJob};
@@ -23,13 +23,10 @@ use crate::difference::{Desired, RenderedFile, Replacement, changed_lines, desir
 use crate::leave::Unaware;
 use crate::observed::{Health, Observed, Place, Record, State, Transient};
 use crate::order::Order;
+use crate::restart::{self, Ending};
 use crate::view::View;
 use crate::wanted::{Wanted, WantedService};
 
-/// First pause before a start is repeated; it doubles with each failure.
-const BACKOFF_FIRST_MS: Millis = 100;
-/// Longest pause before a start is repeated.
-const BACKOFF_LAST_MS: Millis = 60_000;
 /// A run of this length clears the count of failures.
 pub const STEADY_MS: Millis = 10_000;
 /// Failures in a row after which a deploy counts a service as failed.
@@ -462,24 +459,16 @@ impl Decider<'_> {
             (State::Refused { time_ms, .. }, _) => *time_ms,
             _ => self.now_ms,
         };
-        let is_failure = exit.is_none_or(|exit| exit.code != 0);
-        let again = match service.model.restart {
-            RestartPolicy::No => false,
-            RestartPolicy::Always | RestartPolicy::UnlessStopped => true,
-            RestartPolicy::OnFailure { retries_max } => {
-                is_failure && retries_max.is_none_or(|most| record.restarts < most)
-            }
-        };
+        let ending = Ending::of(exit);
+        let again = restart::again(&service.model.restart, ending, record);
         let looping = record.failures >= CRASH_LOOP_FAILURES;
-        if is_failure && (!again || looping || exit.is_none()) {
+        if ending.is_failure() && (!again || looping || exit.is_none()) {
             self.decision.failed.push((record.place.clone(), failure_text(&record.state)));
         }
         if !again {
             return;
         }
-        let doublings = record.failures.min(16);
-        let backoff_ms = (BACKOFF_FIRST_MS << doublings).min(BACKOFF_LAST_MS);
-        let due_ms = failed_at + backoff_ms;
+        let due_ms = failed_at + restart::backoff_ms(record.failures);
         self.decision.unsettled |= !looping;
         if self.now_ms < due_ms {
             let wake = self.decision.wake_at_ms.map_or(due_ms, |at| at.min(due_ms));
@@ -660,6 +649,9 @@ fn job(desired: &Desired) -> Result<StartJob, String> {
 
 fn failure_text(state: &State) -> String {
     match state {
+        State::Exited { exit } if exit.lost == Some(Lost::Monitor) => {
+            "its monitor was killed, and it with it".to_owned()
+        }
         State::Exited { exit } if exit.oom => "it was killed for want of memory".to_owned(),
         State::Exited { exit } => format!("it ended with exit code {}", exit.code),
         State::Refused { reason, .. } => reason.clone(),

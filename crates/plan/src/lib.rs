@@ -5,6 +5,7 @@
 //! - [`view`]: configuration and registry as templates and lines see them;
 //! - [`difference`]: what is different about one slot, and why;
 //! - [`order`]: who has to wait for whom;
+//! - [`restart`]: whether what has ended is started again;
 //! - [`action`]: things to do, as values;
 //! - [`decide`]: what may be done *now*; called again after every event until nothing is left;
 //! - [`apply`]: what an action's beginning and end change;
@@ -24,6 +25,7 @@ mod leave;
 pub mod observed;
 pub mod order;
 pub mod plan;
+pub mod restart;
 
 pub mod simulator;
 pub mod view;

@@ -18,6 +18,7 @@
 //! | `> end SERVICE/SLOT CODE` | the process ends by itself |
 //! | `> dies SERVICE CODE` / `> lives SERVICE` | every start of it ends at once, or no longer |
 //! | `> sick SERVICE` / `> well SERVICE` | its checks fail from the next start on, or no longer |
+//! | `> fails SERVICE/SLOT` / `> recovers SERVICE/SLOT` | the checks of a running one say so |
 //! | `> check SERVICE REFUSES TEXT` | its checks refuse files that hold the text |
 //! | `> wait MILLIS` | time passes |
 //! | `> agent dies` | what is transient is forgotten |
@@ -175,6 +176,8 @@ impl World {
             ["sick", name] => name.parse().ok().map(|name| {
                 self.sick.insert(name);
             }),
+            ["fails", place] => self.checked(place, Health::Unhealthy, said),
+            ["recovers", place] => self.checked(place, Health::Healthy, said),
             ["well", name] => {
                 self.sick.remove(*name);
                 Some(())
@@ -245,10 +248,18 @@ impl World {
 
     fn end(&mut self, place: &str, code: &str, said: &mut String) -> Option<()> {
         let place = parse_place(place)?;
-        let exit = Exit { code: code.parse().ok()?, oom: false, time_ms: self.now_ms };
+        let exit = Exit { code: code.parse().ok()?, oom: false, lost: None, time_ms: self.now_ms };
         let generation = self.observed.newest(&place)?.generation;
         let _ = writeln!(said, "{place}#{generation} ends with {}", exit.code);
         self.happen(&place, generation, Outcome::Ended(exit));
+        Some(())
+    }
+
+    fn checked(&mut self, place: &str, health: Health, said: &mut String) -> Option<()> {
+        let place = parse_place(place)?;
+        let generation = self.observed.newest(&place)?.generation;
+        let _ = writeln!(said, "{} {place}#{generation}", health.word());
+        self.happen(&place, generation, Outcome::Health(health));
         Some(())
     }
 
@@ -345,7 +356,7 @@ impl World {
             }
             Action::Stop { remove, reason, .. } => {
                 let _ = writeln!(said, "stop {name}: {reason}");
-                let exit = Exit { code: 143, oom: false, time_ms: self.now_ms };
+                let exit = Exit { code: 143, oom: false, lost: None, time_ms: self.now_ms };
                 Outcome::Stopped { exit, removed: *remove }
             }
             Action::Pause { .. } | Action::Unpause { .. } => {
@@ -355,7 +366,7 @@ impl World {
             }
             Action::Kill { .. } => {
                 let _ = writeln!(said, "kill {name}");
-                let exit = Exit { code: 137, oom: false, time_ms: self.now_ms };
+                let exit = Exit { code: 137, oom: false, lost: None, time_ms: self.now_ms };
                 Outcome::Stopped { exit, removed: false }
             }
             Action::Remove { .. } => {
@@ -377,7 +388,7 @@ impl World {
         let started = matches!(outcome, Outcome::Started(_));
         self.happen(&place, generation, outcome);
         if started && let Some(code) = self.dying.get(&place.service) {
-            let exit = Exit { code: *code, oom: false, time_ms: self.now_ms };
+            let exit = Exit { code: *code, oom: false, lost: None, time_ms: self.now_ms };
             let _ = writeln!(said, "{name} ends with {code}");
             self.happen(&place, generation, Outcome::Ended(exit));
         }

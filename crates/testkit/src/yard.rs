@@ -171,6 +171,18 @@ impl Yard {
         kill_and_wait(self.agent_pid());
     }
 
+    /// Leaves what a machine has after a loss of power and a new start: files, nothing else.
+    ///
+    /// # Panics
+    /// When the yard has not run yet.
+    #[track_caller]
+    pub fn lose_power(&self) {
+        sweep(&self.home, &self.cgroup());
+        let boot = self.root.join("boot");
+        assert!(boot.exists(), "no agent has run here");
+        std::fs::write(boot, "another one\n").expect("the yard is writable");
+    }
+
     /// Pids of the product's own processes for this yard: agent, front, monitors, workers.
     #[must_use]
     pub fn processes(&self) -> Vec<i32> {

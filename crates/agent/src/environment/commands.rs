@@ -143,7 +143,7 @@ impl Environment {
     }
 
     /// Writes what is wanted, fenced by the revision that was read.
-    async fn write_wanted(
+    pub(super) async fn write_wanted(
         &mut self,
         record: WantedRecord,
         txn: Txn,

@@ -291,6 +291,7 @@ impl Context {
             Err(Error::Unknown { .. } | Error::NotRunning { .. }) => brickyard_core::spec::Exit {
                 code: 0,
                 oom: false,
+                lost: None,
                 time_ms: self.yard.clock.now_ms(),
             },
             Err(err) => return interrupted(&err),

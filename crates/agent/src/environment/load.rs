@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use brickyard_core::spec::Lost;
 use brickyard_core::{Address, EventKind, Generation, Slot};
 use brickyard_engine::{EnvironmentKey, InstanceId, KnownState, SLOT_ONE_OFF};
-use brickyard_model::types::HostPort;
+use brickyard_model::types::{HostPort, RestartPolicy};
 use brickyard_plan::wanted::resolve;
 use brickyard_plan::{Decision, Health, Observed, Outcome, Place, Record, State, View, Wanted};
-use brickyard_store::KeyValue;
+use brickyard_store::{KeyValue, Txn};
 use tokio::sync::{mpsc, watch};
 
 use super::{Environment, Message, Status, WantedRecord, staging};
@@ -56,6 +57,9 @@ impl Environment {
             key,
         };
         environment.read_store().await?;
+        if environment.yard.rebooted {
+            environment.forget_stops().await?;
+        }
         if environment.record.is_some() {
             environment.ensure_open().await;
         }
@@ -119,6 +123,24 @@ impl Environment {
         Ok(())
     }
 
+    /// A reboot starts what is always to run, even if it was stopped by hand, as Docker does.
+    async fn forget_stops(&mut self) -> Result<(), String> {
+        let Some(mut record) = self.record.clone() else { return Ok(()) };
+        let services = &record.release.system.services;
+        let stopped = &mut record.adjustments.stopped;
+        stopped.retain(|name, _| {
+            services.get(name).is_none_or(|service| service.restart != RestartPolicy::Always)
+        });
+        if self.record.as_ref() == Some(&record) {
+            return Ok(());
+        }
+        let event = Draft::new(EventKind::DeployStarted, self.address.clone());
+        let event = event.with("deploy", record.deploy).with("reboot", true);
+        let written = self.write_wanted(record.clone(), Txn::new(), event).await;
+        written.map_err(|failure| failure.text())?;
+        self.set_wanted(record)
+    }
+
     /// Compares records with the engine's list.
     async fn adopt(&mut self) -> Result<Vec<Draft>, String> {
         let known = self.yard.engine.list().await.map_err(|err| err.whole())?;
@@ -157,6 +179,7 @@ impl Environment {
         let unseen = brickyard_core::spec::Exit {
             code: EXIT_UNSEEN,
             oom: false,
+            lost: Some(if self.yard.rebooted { Lost::Reboot } else { Lost::Monitor }),
             time_ms: self.yard.clock.now_ms(),
         };
         let key = (record.place.clone(), record.generation);

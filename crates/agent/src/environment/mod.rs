@@ -82,6 +82,12 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
+    /// All reasons as one line.
+    pub(crate) fn text(&self) -> String {
+        let texts: Vec<&str> = self.reasons.iter().map(|reason| &*reason.text).collect();
+        texts.join("; ")
+    }
+
     pub(crate) fn of(kind: FailureKind, address: impl ToString, text: impl ToString) -> Self {
         let reason =
             Reason { address: address.to_string(), text: text.to_string(), log: Vec::new() };

@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use brickyard_api::AgentView;
+use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
 
+use super::unit;
 use crate::context::{Context, binary};
 use crate::error::CommandError;
 use crate::ui::{Role, Ui};
 
-/// Run or stop the agent of the yard
+/// Run, stop or install the agent of the yard
 #[derive(Debug, Args)]
 #[command(after_help = "Example: brickyard agent run")]
 pub(crate) struct AgentArgs {
@@ -28,12 +30,36 @@ enum AgentCommand {
     },
     /// Stop the agent; what runs goes on
     Stop,
+    /// Let systemd run it, now and after each boot
+    Install {
+        /// Where the unit is written
+        #[arg(long, value_name = "DIR", default_value = unit::UNIT_DIR)]
+        unit_dir: Utf8PathBuf,
+    },
+    /// Take the unit away; what runs goes on
+    Uninstall {
+        /// Where the unit was written
+        #[arg(long, value_name = "DIR", default_value = unit::UNIT_DIR)]
+        unit_dir: Utf8PathBuf,
+    },
 }
 
 pub(crate) async fn run(ui: &Ui, context: &Context, args: &AgentArgs) -> Result<(), CommandError> {
     match &args.command {
         AgentCommand::Run { until_empty } => serve(context, *until_empty).await,
         AgentCommand::Stop => stop(ui, context).await,
+        AgentCommand::Install { unit_dir } => {
+            // An agent that `up` started gives way to the unit's.
+            let runs = match context.client() {
+                Ok(client) => client.get::<AgentView>("/v1/agent").await.is_ok(),
+                Err(_) => false,
+            };
+            if runs && unit::systemd_runs() {
+                stop(ui, context).await?;
+            }
+            unit::install(ui, context, unit_dir)
+        }
+        AgentCommand::Uninstall { unit_dir } => unit::uninstall(ui, context, unit_dir),
     }
 }
 

@@ -198,6 +198,61 @@ fn manifest_of(images: &camino::Utf8Path, name: &str) -> camino::Utf8PathBuf {
 }
 
 #[test]
+fn after_a_reboot_runs_what_should_run() {
+    let yard = yard_with_box();
+    let service = |name: &str, policy: &str| {
+        format!(
+            "  {name}: {{image: box, command: [sleep, \"1000\"], stop_signal: KILL, restart: {policy}}}\n"
+        )
+    };
+    let services = [
+        service("always", "always"),
+        service("always-stopped", "always"),
+        service("unless", "unless-stopped"),
+        service("unless-stopped", "unless-stopped"),
+        service("failure", "on-failure"),
+        service("never", "\"no\""),
+    ];
+    let model = format!("name: boot\nservices:\n{}", services.concat());
+    let project = yard.project("boot", &[("compose.yaml", &model)]);
+    project.up();
+    let _ = project.run(&["set", "kept=yes"]).ok();
+    let _ = project.run(&["stop", "always-stopped", "unless-stopped"]).ok();
+    yard.lose_power();
+    let _running = Running::start(&yard);
+    let expected = [
+        ("always/1", "running"),
+        ("always-stopped/1", "running"),
+        ("failure/1", "exited"),
+        ("never/1", "exited"),
+        ("unless-stopped/1", "stopped"),
+        ("unless/1", "running"),
+    ];
+    wait_until("it runs again", DEADLINE, || {
+        let states = project.field("state");
+        expected.iter().all(|(name, state)| states[*name] == *state)
+    });
+    assert_eq!(project.run(&["get", "kept"]).ok().stdout, "yes\n");
+    // What stays down is no failure, and `up` starts it.
+    project.up();
+    assert!(project.field("state").values().all(|state| state == "running"));
+}
+
+#[test]
+fn the_agent_is_installed_as_a_unit_of_its_own() {
+    let yard = yard();
+    let dir = yard.home().join("units");
+    let _ = yard.run(&["agent", "install", "--unit-dir", dir.as_str()]).ok().says("wrote");
+    let unit = dir.read_dir_utf8().expect("it was made").next().expect("it was written");
+    let text = std::fs::read_to_string(unit.expect("it can be listed").path()).expect("it is text");
+    assert!(text.contains(&format!("--root {} agent run\n", yard.root())), "{text}");
+    assert!(text.contains("\nKillMode=process\n"), "{text}");
+    let _ = yard.run(&["agent", "uninstall", "--unit-dir", dir.as_str()]).ok().says("removed");
+    assert_eq!(dir.read_dir_utf8().expect("it is there").count(), 0);
+    let _ = yard.run(&["agent", "uninstall", "--unit-dir", dir.as_str()]).fails_with(3);
+}
+
+#[test]
 fn an_agent_that_up_started_ends_with_the_last_environment() {
     let yard = yard_with_box();
     let (project, ..) = project(&yard);

@@ -40,7 +40,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use brickyard_core::VolumeName;
-use brickyard_core::spec::{Exit, Stop};
+use brickyard_core::spec::{Exit, Lost, Stop};
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::Serialize;
@@ -231,7 +231,7 @@ impl Native {
             .kill(&self.paths.instance_cgroup(id))
             .map_err(Error::io("kill a container without a monitor"))?;
         let time_ms = SystemClock::default().now_ms();
-        let exit = Exit { code: CODE_UNKNOWN, oom: false, time_ms };
+        let exit = Exit { code: CODE_UNKNOWN, oom: false, lost: Some(Lost::Monitor), time_ms };
         write_atomically(&path, &serde_json::to_vec(&exit).unwrap_or_default())
             .map_err(Error::io(format!("write `{path}`")))?;
         Ok(exit)
