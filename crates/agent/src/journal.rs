@@ -6,7 +6,7 @@ use std::sync::Arc;
 use brickyard_core::clock::Clock;
 use brickyard_core::{Address, Event, EventKind};
 use brickyard_store::{Outcome, Store, Txn};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use crate::keys;
 
@@ -41,6 +41,7 @@ pub(crate) struct Journal {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     next: Mutex<u64>,
+    broken: watch::Sender<Option<brickyard_store::Error>>,
 }
 
 impl Journal {
@@ -54,7 +55,19 @@ impl Journal {
             .entries
             .last()
             .and_then(|entry| entry.key.strip_prefix(keys::JOURNAL)?.parse::<u64>().ok());
-        Ok(Self { store, clock, next: Mutex::new(last.map_or(1, |cursor| cursor + 1)) })
+        let next = Mutex::new(last.map_or(1, |cursor| cursor + 1));
+        Ok(Self { store, clock, next, broken: watch::channel(None).0 })
+    }
+
+    /// Resolves when the store takes no more writes, as after a full disk: only opening it anew
+    /// helps.
+    pub(crate) async fn broken(&self) -> brickyard_store::Error {
+        let mut broken = self.broken.subscribe();
+        match broken.wait_for(Option::is_some).await.map(|found| found.clone()) {
+            Ok(Some(error)) => error,
+            // The sender lives as long as this does.
+            _ => std::future::pending().await,
+        }
     }
 
     /// Writes one event by itself.
@@ -85,7 +98,11 @@ impl Journal {
             }
             cursor += 1;
         }
-        let outcome = self.store.txn(txn).await?;
+        let outcome = self.store.txn(txn).await.inspect_err(|error| {
+            if error.is_fatal() {
+                self.broken.send_replace(Some(error.clone()));
+            }
+        })?;
         if matches!(outcome, Outcome::Committed { .. }) {
             *next = cursor;
         }

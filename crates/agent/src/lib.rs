@@ -39,6 +39,9 @@ use yard::Yard;
 /// File name of the embedded store under the yard's root.
 pub const STORE: &str = "yard.redb";
 
+/// How long answers that are under way may take to reach their callers when the agent ends.
+const ANSWERS_GRACE: Duration = Duration::from_millis(20);
+
 /// How an agent is run.
 pub struct Config {
     /// The yard's root.
@@ -110,10 +113,17 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), E
         () = stop => {}
         () = serving => {}
         () = server.emptied() => {}
+        error = yard.journal.broken() => {
+            // The next agent opens the store anew; what runs goes on until then.
+            tracing::error!("{error}");
+            tokio::time::sleep(ANSWERS_GRACE).await;
+            let _ = std::fs::remove_file(&socket);
+            return Err(error.into());
+        }
     }
     let _ = std::fs::remove_file(&socket);
     // Answers that are under way reach their callers first.
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    tokio::time::sleep(ANSWERS_GRACE).await;
     for name in yard.tasks.shut_down().await {
         tracing::warn!("`{name}` did not end in time and was aborted");
     }

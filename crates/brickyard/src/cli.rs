@@ -129,6 +129,8 @@ pub(crate) fn main() -> i32 {
     let subscriber = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_env_filter(level)
+        // A log that cannot be written, as on a full disk, is no reason to die.
+        .log_internal_errors(false)
         .with_target(false);
     let _ = subscriber.try_init();
     let workers = 2;

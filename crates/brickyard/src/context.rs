@@ -242,7 +242,10 @@ impl Context {
 
     fn spawn_agent(&self, root: &Utf8Path) -> Result<std::process::Child, CommandError> {
         let log_path = root.join(AGENT_LOG);
-        let log = std::fs::File::create(&log_path)
+        // Appending: the last words of an agent that is just ending do not overwrite the next one's.
+        let log = std::fs::File::options().create(true).append(true).open(&log_path);
+        let log = log
+            .and_then(|log| log.set_len(0).map(|()| log))
             .map_err(|err| CommandError::machine(format!("cannot write `{log_path}`: {err}")))?;
         let mut command = std::process::Command::new(binary()?);
         command.args(["--root", root.as_str(), "--engine", &self.global.engine]);

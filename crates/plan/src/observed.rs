@@ -200,6 +200,22 @@ impl Record {
         self.is_running() && self.health == Health::Healthy
     }
 
+    fn change_times(&mut self, change: impl Fn(Millis) -> Millis) {
+        self.created_ms = change(self.created_ms);
+        self.started_ms = change(self.started_ms);
+        if let Some(withheld) = &mut self.withheld {
+            withheld.since_ms = change(withheld.since_ms);
+        }
+        match &mut self.state {
+            State::Exited { exit } | State::Stopped { exit } => exit.time_ms = change(exit.time_ms),
+            State::Refused { time_ms, .. } => *time_ms = change(*time_ms),
+            State::Intended
+            | State::Running { .. }
+            | State::Paused { .. }
+            | State::Stopping { .. } => {}
+        }
+    }
+
     /// Whether it has been healthy, is to go on, and so will be healthy again.
     #[must_use]
     pub fn is_steady(&self) -> bool {
@@ -315,6 +331,26 @@ impl Observed {
             }
         }
         self.transient.remove(&(place.clone(), generation));
+    }
+
+    /// Moves all times: the machine's clock was set, and pauses that have begun are to last as long
+    /// as they were meant to.
+    pub fn shift_times(&mut self, by_ms: i64) {
+        let shifted = |time_ms: Millis| time_ms.saturating_add_signed(by_ms);
+        for record in self.records.values_mut().flatten() {
+            record.change_times(shifted);
+        }
+        for transient in self.transient.values_mut() {
+            transient.reload_not_before_ms = shifted(transient.reload_not_before_ms);
+            transient.reloaded_ms = transient.reloaded_ms.map(shifted);
+        }
+    }
+
+    /// Takes times back that lie in the future, because the clock was set while nobody looked.
+    pub fn end_times_at(&mut self, now_ms: Millis) {
+        for record in self.records.values_mut().flatten() {
+            record.change_times(|time_ms| time_ms.min(now_ms));
+        }
     }
 
     /// What is transient about a generation.

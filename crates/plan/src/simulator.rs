@@ -21,6 +21,7 @@
 //! | `> fails SERVICE/SLOT` / `> recovers SERVICE/SLOT` | the checks of a running one say so |
 //! | `> check SERVICE REFUSES TEXT` | its checks refuse files that hold the text |
 //! | `> wait MILLIS` | time passes |
+//! | `> clock MILLIS` | the machine's clock is set forward, or back |
 //! | `> agent dies` | what is transient is forgotten |
 //! | `> show` | lists what runs, with the first line of its files |
 
@@ -186,6 +187,10 @@ impl World {
                 self.refusals.insert(name, (*text).to_owned());
             }),
             ["wait", millis] => millis.parse::<Millis>().ok().map(|millis| self.now_ms += millis),
+            ["clock", by] => by.parse().ok().map(|by_ms| {
+                self.now_ms = self.now_ms.saturating_add_signed(by_ms);
+                self.observed.shift_times(by_ms);
+            }),
             ["agent", "dies"] => {
                 self.observed.transient.clear();
                 self.observed.given_up.clear();

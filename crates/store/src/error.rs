@@ -104,7 +104,8 @@ impl Error {
     }
 
     /// Whether the store itself failed, rather than one request being wrong.
-    pub(crate) fn is_fatal(&self) -> bool {
-        matches!(self, Self::Storage { .. } | Self::Corrupted { .. })
+    #[must_use]
+    pub fn is_fatal(&self) -> bool {
+        matches!(self, Self::Storage { .. } | Self::Corrupted { .. } | Self::Closed)
     }
 }

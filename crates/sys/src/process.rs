@@ -180,6 +180,7 @@ pub fn exec(argv: &[String], environment: &[(String, String)]) -> io::Error {
     };
     let (argument_pointers, variable_pointers) = (pointers(&arguments), pointers(&variables));
     let path = environment.iter().find(|(name, _)| name == "PATH").map_or("", |(_, path)| path);
+    default_signals();
     let mut last = io::Error::from_raw_os_error(libc::ENOENT);
     for candidate in candidates(argv.first().map_or("", String::as_str), path) {
         let candidate = text(&candidate);
@@ -197,6 +198,30 @@ pub fn exec(argv: &[String], environment: &[(String, String)]) -> io::Error {
         }
     }
     last
+}
+
+/// Gives up what a program would inherit of this process's signals, and of its callers': Rust's
+/// runtime ignores SIGPIPE, and a `yes | head` would never end.
+fn default_signals() {
+    /// The kernel's `struct sigaction`, which has four words; all zero is the default action.
+    const DEFAULT: [usize; 4] = [0; 4];
+    /// Bytes of the kernel's signal set.
+    const SET_BYTES: usize = 8;
+    for signal in 1..=64 {
+        // SAFETY: the action is as large as the kernel reads and lives across the call; the former one
+        // is not asked for.
+        // JUSTIFICATION: the C library refuses the two signals that it keeps for itself.
+        unsafe {
+            let none = std::ptr::null_mut::<usize>();
+            libc::syscall(libc::SYS_rt_sigaction, signal, DEFAULT.as_ptr(), none, SET_BYTES);
+        }
+    }
+    // SAFETY: an all-zero set is made valid by sigemptyset, and is only read afterwards.
+    unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
 }
 
 fn candidates(program: &str, path: &str) -> Vec<String> {

@@ -237,7 +237,10 @@ impl Environment {
         for (name, count) in &replicas {
             event = event.with(&format!("scale {name}"), count);
         }
-        self.adjust(|record| record.adjustments.replicas.extend(replicas), event).await
+        let change = |record: &mut WantedRecord| record.adjustments.replicas.extend(replicas);
+        let accepted = self.adjust(change, event).await?;
+        self.try_again();
+        Ok(accepted)
     }
 
     fn known_service(&self, name: &ServiceName) -> Result<(), Failure> {

@@ -49,6 +49,7 @@ impl Environment {
             staging: staging::Queue::default(),
             decision: Decision::default(),
             logs: BTreeMap::new(),
+            clock_offset_ms: super::clock_offset_ms(&*yard.clock),
             sequence: 0,
             gone: false,
             status,
@@ -97,6 +98,7 @@ impl Environment {
                 self.view.registered.entry(service).or_default().insert((slot, endpoint), at);
             }
         }
+        self.observed.end_times_at(self.yard.clock.now_ms());
         self.last_address = self.observed.all().map(|record| record.address).max();
         Ok(())
     }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use brickyard_api::{Command, FailureKind, PlanView, Reason};
+use brickyard_core::clock::Clock;
 use brickyard_core::spec::Exit;
 use brickyard_core::{Address, Digest, EventKind, Generation};
 use brickyard_engine::{EnvironmentFacts, EnvironmentKey, InstanceId};
@@ -45,6 +46,14 @@ const QUEUE_LENGTH: usize = 1024;
 const TXN_OPERATIONS: usize = 40;
 /// How soon something that the machine refused is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// A difference between wall time and monotonic time that is more than a clock's slow correction.
+const CLOCK_JUMP_MS: i64 = 500;
+
+fn clock_offset_ms(clock: &dyn Clock) -> i64 {
+    let signed = |millis: u64| i64::try_from(millis).unwrap_or(i64::MAX);
+    signed(clock.now_ms()) - signed(clock.monotonic_ms())
+}
 
 /// What the task is told.
 pub(crate) enum Message {
@@ -160,6 +169,8 @@ pub(crate) struct Environment {
     staging: staging::Queue,
     decision: Decision,
     logs: BTreeMap<Place, Vec<String>>,
+    /// Wall time less monotonic time, when it was last looked at.
+    clock_offset_ms: i64,
     sequence: u64,
     gone: bool,
     status: watch::Sender<Status>,
@@ -284,6 +295,7 @@ impl Environment {
 
     /// Decides, writes what was decided, begins it; until nothing more may be done now.
     async fn step(&mut self, mut events: Vec<Draft>) {
+        self.follow_the_clock();
         self.ensure_open().await;
         let mut begun = Vec::new();
         loop {
@@ -320,6 +332,17 @@ impl Environment {
             self.perform(action);
         }
         self.close_if_empty().await;
+    }
+
+    /// Notices that the machine's clock was set, and by how much.
+    fn follow_the_clock(&mut self) {
+        let offset_ms = clock_offset_ms(&*self.yard.clock);
+        let jump_ms = offset_ms - self.clock_offset_ms;
+        if jump_ms.abs() >= CLOCK_JUMP_MS {
+            tracing::warn!(environment = %self.key, "the clock was set by {jump_ms} ms");
+            self.observed.shift_times(jump_ms);
+            self.clock_offset_ms = offset_ms;
+        }
     }
 
     /// Fills in what deciding code leaves open, and notes events.

@@ -89,6 +89,24 @@ async fn files_belong_to_root_inside_and_to_the_range_outside() {
     bench.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_signal_is_ignored_or_blocked_from_the_start() {
+    let bench = Bench::new().await;
+    let request = bench.request("signals", &["sleep", "1000"]);
+    bench.engine.start(&request).await.unwrap();
+    // Not by a shell, which ignores some itself.
+    for process in ["/proc/1/status", "/proc/self/status"] {
+        let command = ["cat", process].map(str::to_owned);
+        let request_inside = ExecRequest::of(&command);
+        let output = bench.engine.exec(&request.id, &request_inside).await.unwrap();
+        let status = String::from_utf8_lossy(&output.output);
+        for field in ["SigIgn:\t0000000000000000", "SigBlk:\t0000000000000000"] {
+            assert!(status.contains(field), "{status}");
+        }
+    }
+    bench.end().await;
+}
+
 /// A cgroup of the unified layout does not keep instances from devices, as one of v1 does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_device_that_an_image_brings_cannot_be_opened() {

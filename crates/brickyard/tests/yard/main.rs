@@ -7,6 +7,7 @@ mod bad_input;
 mod chaos;
 mod copy;
 mod father;
+mod faults;
 mod help;
 mod leftovers;
 mod living;

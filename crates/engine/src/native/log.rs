@@ -43,17 +43,19 @@ impl Writer {
 
     /// Takes what a stream said; whole lines are written at once.
     pub(crate) fn push(&mut self, stream: Stream, mut text: &[u8]) -> io::Result<()> {
-        let mut records = Vec::new();
+        let mut records = Vec::with_capacity(text.len() + text.len() / 2);
+        // What is read at once was said at about the same time; a flood is mostly formatting.
+        let time = rfc3339(self.clock.now_ms());
         while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
             let mut line = std::mem::take(&mut self.pending[stream as usize]);
             line.extend_from_slice(&text[..end]);
-            self.record(&mut records, stream, b'F', &line);
+            record(&mut records, &time, (stream, b'F'), &line);
             text = &text[end + 1..];
         }
         self.pending[stream as usize].extend_from_slice(text);
         if self.pending[stream as usize].len() > LINE_BYTES_MAX {
             let piece = std::mem::take(&mut self.pending[stream as usize]);
-            self.record(&mut records, stream, b'P', &piece);
+            record(&mut records, &time, (stream, b'P'), &piece);
         }
         self.write(&records)
     }
@@ -61,25 +63,14 @@ impl Writer {
     /// Writes what has no end of line yet.
     pub(crate) fn finish(&mut self) -> io::Result<()> {
         let mut records = Vec::new();
+        let time = rfc3339(self.clock.now_ms());
         for stream in [Stream::Stdout, Stream::Stderr] {
             let piece = std::mem::take(&mut self.pending[stream as usize]);
             if !piece.is_empty() {
-                self.record(&mut records, stream, b'F', &piece);
+                record(&mut records, &time, (stream, b'F'), &piece);
             }
         }
         self.write(&records)
-    }
-
-    fn record(&self, records: &mut Vec<u8>, stream: Stream, tag: u8, line: &[u8]) {
-        let name = match stream {
-            Stream::Stdout => "stdout",
-            Stream::Stderr => "stderr",
-        };
-        records.extend_from_slice(rfc3339(self.clock.now_ms()).as_bytes());
-        records.extend_from_slice(format!(" {name} ").as_bytes());
-        records.extend_from_slice(&[tag, b' ']);
-        records.extend_from_slice(line);
-        records.push(b'\n');
     }
 
     fn write(&mut self, records: &[u8]) -> io::Result<()> {
@@ -99,6 +90,17 @@ impl Writer {
         self.file.write_all(records)?;
         self.bytes += records.len() as u64;
         Ok(())
+    }
+}
+
+/// Appends one record; `tag` is F for a whole line, P for a piece of one.
+fn record(records: &mut Vec<u8>, time: &str, (stream, tag): (Stream, u8), line: &[u8]) {
+    let name: &[u8] = match stream {
+        Stream::Stdout => b" stdout ",
+        Stream::Stderr => b" stderr ",
+    };
+    for part in [time.as_bytes(), name, &[tag, b' '], line, b"\n"] {
+        records.extend_from_slice(part);
     }
 }
 
