@@ -1,6 +1,6 @@
 # `make test` is all that a change has to pass; `make demo` is all that a new user has to type.
 
-.PHONY: test test-vm demo demo-down bench build check deps man
+.PHONY: test test-vm demo demo-down shop shop-down bench build check deps man
 
 build:
 	scripts/deps build
@@ -27,6 +27,14 @@ demo:
 
 demo-down:
 	scripts/demo down
+
+shop:
+	scripts/deps build shop
+	cargo build --release
+	scripts/shop up
+
+shop-down:
+	scripts/shop down
 
 bench:
 	scripts/deps build bench
