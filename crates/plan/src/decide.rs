@@ -312,8 +312,7 @@ impl Decider<'_> {
         if busy(newest) {
             return;
         }
-        let keeps_address = older.iter().any(|record| record.address == newest.address);
-        let start_first = service.model.update.order == UpdateOrder::StartFirst && !keeps_address;
+        let start_first = starts_first(service, older, newest);
         let runs = older.iter().any(|record| record.state.pid().is_some());
         match &newest.state {
             State::Intended if !start_first => {
@@ -628,6 +627,12 @@ impl Decider<'_> {
             });
         }
     }
+}
+
+/// Whether the newest generation of a slot starts beside the older ones.
+pub(crate) fn starts_first(service: &WantedService, older: &[Record], newest: &Record) -> bool {
+    let keeps_address = older.iter().any(|record| record.address == newest.address);
+    service.model.update.order == UpdateOrder::StartFirst && !keeps_address
 }
 
 fn first_error(desired: &Desired) -> Option<String> {

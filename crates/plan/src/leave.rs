@@ -13,9 +13,9 @@ use brickyard_core::clock::Millis;
 use brickyard_model::types::OnChange;
 
 use crate::action::{Action, Drain};
-use crate::decide::Decider;
+use crate::decide::{Decider, starts_first};
 use crate::difference::{Replacement, changed_lines, desired, replacement};
-use crate::observed::{Health, Place, Record};
+use crate::observed::{Health, Place, Record, State};
 use crate::view::{Sight, serving};
 use crate::wanted::WantedService;
 
@@ -31,6 +31,8 @@ pub(crate) struct Unaware {
     about: BTreeSet<ServiceName>,
     /// Until when, where time alone is lacking.
     until_ms: Option<Millis>,
+    /// Whether it leaves itself, to take notice by being started again.
+    is_withheld: bool,
 }
 
 impl Decider<'_> {
@@ -62,8 +64,14 @@ impl Decider<'_> {
         }
         let service = &record.place.service;
         let unaware = self.unaware.take().unwrap_or_else(|| self.find_unaware());
-        let who =
-            unaware.iter().find(|one| one.place != record.place && one.about.contains(service));
+        // Two that wait for each other would wait in vain.
+        let own = unaware.iter().find(|one| one.place == record.place);
+        let in_turn = |one: &Unaware| {
+            one.is_withheld && own.is_some_and(|own| own.about.contains(&one.place.service))
+        };
+        let who = unaware
+            .iter()
+            .find(|one| one.place != record.place && one.about.contains(service) && !in_turn(one));
         let reason = who.map(|one| format!("waits for {} to notice that it leaves", one.place));
         until_ms = who.and_then(|one| one.until_ms).map_or(until_ms, |at| at.min(until_ms));
         self.unaware = Some(unaware);
@@ -111,14 +119,15 @@ impl Decider<'_> {
                     continue;
                 }
                 let place = record.place.clone();
+                let is_withheld = record.withheld.is_some();
                 let about = self.shows_other_than_is(record, service);
                 let acts_until_ms = self.acts_until_ms(record);
                 if !about.is_empty() {
-                    found.push(Unaware { place, about, until_ms: None });
+                    found.push(Unaware { place, about, is_withheld, until_ms: None });
                 } else if acts_until_ms.is_some() {
                     let needs = service.model.needs.values();
                     let about = needs.map(|line| line.to.service.clone()).collect();
-                    found.push(Unaware { place, about, until_ms: acts_until_ms });
+                    found.push(Unaware { place, about, is_withheld, until_ms: acts_until_ms });
                 }
             }
         }
@@ -131,19 +140,28 @@ impl Decider<'_> {
         Some(told_ms + ACTING_MS).filter(|until_ms| *until_ms > self.now_ms)
     }
 
-    /// Services about which a running instance has yet to take notice of something.
+    /// Services about which a running instance has yet to take notice of something, and can before
+    /// they have left.
     fn shows_other_than_is(
         &self,
         record: &Record,
         service: &WantedService,
     ) -> BTreeSet<ServiceName> {
-        let mut about = BTreeSet::new();
         let made = desired(self.wanted, self.observed, self.view, service, Some(record));
         let Ok(desired) = made else {
-            return about;
+            return BTreeSet::new();
         };
-        if let Some(Replacement::Reaction { .. }) = replacement(record, &desired) {
-            about.extend(desired.variables_tell_of.clone());
+        let given_up = self.observed.given_up.get(&record.place);
+        if given_up == Some(&(self.wanted.deploy, desired.digest)) {
+            return BTreeSet::new();
+        }
+        let pending = replacement(record, &desired);
+        let newest = self.observed.newest(&record.place);
+        let is_replaced =
+            pending.is_some() || newest.is_some_and(|one| one.generation != record.generation);
+        let mut about = Vec::new();
+        if let Some(Replacement::Reaction { .. }) = pending {
+            about.extend(desired.variables_tell_of.iter().map(|name| (name.clone(), true)));
         }
         let refused = self.observed.transient(record).refused;
         for (dest, file) in &desired.files {
@@ -153,15 +171,37 @@ impl Decider<'_> {
             }
             let digest = Some(&file.digest);
             if record.rendered.get(dest) != digest || record.loaded.get(dest) != digest {
-                about.extend(file.tells_of.clone());
+                let waits = file.rising.is_some();
+                about.extend(file.tells_of.iter().map(|name| (name.clone(), waits)));
             }
         }
         for on_change in [OnChange::Reload, OnChange::Restart] {
             for alias in changed_lines(service, record, &desired, on_change) {
+                let waits = on_change == OnChange::Restart && desired.rising.contains(&alias);
                 let line = service.model.needs.get(&alias);
-                about.extend(line.map(|line| line.to.service.clone()));
+                about.extend(line.map(|line| (line.to.service.clone(), waits)));
             }
         }
-        about
+        let can_follow =
+            |(name, waits): &(_, bool)| !((is_replaced || *waits) && self.makes_way(name));
+        about.into_iter().filter(can_follow).map(|(name, _)| name).collect()
+    }
+
+    /// Whether a newer generation of a service cannot start before an older one has left. Who
+    /// follows by a start of its own waits until all of the tier are healthy: to wait for it in
+    /// turn would be in vain.
+    fn makes_way(&self, name: &ServiceName) -> bool {
+        let Some(service) = self.wanted.services.get(name) else {
+            return false;
+        };
+        let records = self.observed.records.iter().filter(|(place, _)| place.service == *name);
+        records.into_iter().any(|(_, records)| match records.as_slice() {
+            [older @ .., newest] => {
+                newest.state == State::Intended
+                    && older.iter().any(Record::is_running)
+                    && !starts_first(service, older, newest)
+            }
+            [] => false,
+        })
     }
 }

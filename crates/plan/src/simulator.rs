@@ -295,6 +295,10 @@ impl World {
                 self.end_effect(&action, said);
             } else if self.probe(said) {
             } else if let Some(at) = decision.wake_at_ms {
+                let for_notice = decision.waiting.iter().filter(|(_, why)| why.contains("notice"));
+                for (place, why) in for_notice {
+                    let _ = writeln!(said, "{place} {why}, {} ms", at.saturating_sub(self.now_ms));
+                }
                 self.now_ms = at;
                 if self.now_ms > 600_000 {
                     let _ = writeln!(said, "(still repeating after ten minutes)");
