@@ -52,6 +52,12 @@ pub enum Error {
         /// What failed.
         reason: String,
     },
+    /// A process of the engine's own was killed before it was done. It may be tried again.
+    #[error("{id}: what was done for it was interrupted")]
+    Interrupted {
+        /// The generation.
+        id: InstanceId,
+    },
     /// A file or process of the engine's own could not be handled.
     #[error("failed to {action}")]
     Io {

@@ -273,6 +273,10 @@ impl Engine for Fake {
         Ok(())
     }
 
+    async fn sweep_files(&self, id: &InstanceId, _: &[Utf8PathBuf]) -> Result<(), Error> {
+        self.state().running(id).map(drop)
+    }
+
     async fn connections(&self, id: &InstanceId) -> Result<Vec<Connection>, Error> {
         let mut state = self.state();
         state.running(id)?;

@@ -332,6 +332,9 @@ pub trait Engine: Send + Sync + 'static {
     /// Removes a staged file.
     async fn discard_file(&self, id: &InstanceId, staged: &Staged) -> Result<(), Error>;
 
+    /// Removes what others than this engine have left staged for these destinations.
+    async fn sweep_files(&self, id: &InstanceId, dests: &[Utf8PathBuf]) -> Result<(), Error>;
+
     /// Connections that others have opened to a generation that runs.
     async fn connections(&self, id: &InstanceId) -> Result<Vec<Connection>, Error>;
 

@@ -20,8 +20,12 @@ use tokio::time::timeout;
 pub const CHECK_DEADLINE: Duration = Duration::from_secs(30);
 /// How long a reload command may take.
 pub const RELOAD_DEADLINE: Duration = Duration::from_secs(60);
+/// How often a check is tried that was killed and so has said nothing.
+const TRIES: u32 = 3;
 /// Slot of throw-away generations in which checks run before the first start.
 pub const SLOT_THROWAWAY: Slot = Slot(0);
+/// Exit code of what was killed.
+const CODE_KILLED: i32 = 137;
 /// Characters of a command's output that a message shows.
 const OUTPUT_SHOWN: usize = 400;
 
@@ -69,7 +73,13 @@ async fn check_staged(
         return Ok(());
     };
     let argv = expand(check, staged.path.as_str())?;
-    let run = timeout(CHECK_DEADLINE, engine.exec(id, &ExecRequest::of(&argv))).await;
+    let request = ExecRequest::of(&argv);
+    let mut run = timeout(CHECK_DEADLINE, engine.exec(id, &request)).await;
+    for _ in 1..TRIES {
+        if matches!(run, Ok(Err(Error::Interrupted { .. }))) {
+            run = timeout(CHECK_DEADLINE, engine.exec(id, &request)).await;
+        }
+    }
     let output = match run {
         Err(_) => return Err(refusal(file, check, "it took too long")),
         Ok(done) => done.map_err(|err| err.whole())?,
@@ -120,11 +130,16 @@ pub async fn first_checks(
         trial.address = None;
         trial.spec.argv = expand(check, file.template.dest.as_str())?;
         trial.spec.mounts.retain(|mount| matches!(mount.kind, MountKind::Tmpfs { .. }));
-        let verdict = run_to_end(engine, &trial).await;
+        let mut verdict = run_to_end(engine, &trial).await;
+        for _ in 1..TRIES {
+            if verdict == Ok(None) {
+                verdict = run_to_end(engine, &trial).await;
+            }
+        }
         if let Err(err) = engine.remove(&trial.id).await {
             tracing::warn!("{}", err.whole());
         }
-        match verdict? {
+        match verdict?.unwrap_or(CODE_KILLED) {
             0 => {}
             code => return Err(refusal(file, check, &said(code, &[]))),
         }
@@ -132,7 +147,8 @@ pub async fn first_checks(
     Ok(())
 }
 
-async fn run_to_end(engine: &dyn Engine, trial: &StartRequest) -> Result<i32, String> {
+/// The exit code of a throw-away; none when nobody saw its end.
+async fn run_to_end(engine: &dyn Engine, trial: &StartRequest) -> Result<Option<i32>, String> {
     match engine.start(trial).await {
         Err(Error::Refused { reason, .. }) => return Err(reason),
         Err(err) => return Err(err.whole()),
@@ -141,7 +157,7 @@ async fn run_to_end(engine: &dyn Engine, trial: &StartRequest) -> Result<i32, St
     match timeout(CHECK_DEADLINE, engine.wait(&trial.id)).await {
         Err(_) => Err(format!("a check took longer than {} s", CHECK_DEADLINE.as_secs())),
         Ok(Err(err)) => Err(err.whole()),
-        Ok(Ok(exit)) => Ok(exit.code),
+        Ok(Ok(exit)) => Ok(exit.lost.is_none().then_some(exit.code)),
     }
 }
 

@@ -54,10 +54,19 @@ pub fn own_terminal(command: &mut Command) -> &mut Command {
 
 /// Kills the child when the thread that starts it ends.
 pub fn die_with_parent(command: &mut Command) -> &mut Command {
-    // SAFETY: prctl is async-signal-safe and touches no memory.
-    unsafe {
-        command.pre_exec(|| check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL)).map(drop))
-    }
+    let parent = libc::pid_t::try_from(std::process::id()).unwrap_or(0);
+    let arm = move || {
+        // SAFETY: prctl with plain numbers; async-signal-safe.
+        check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) })?;
+        // A parent that has died before sends nothing any more.
+        // SAFETY: getppid only returns a number.
+        match unsafe { libc::getppid() } == parent {
+            true => Ok(()),
+            false => Err(std::io::ErrorKind::Interrupted.into()),
+        }
+    };
+    // SAFETY: the closure only calls prctl and getppid and does not allocate.
+    unsafe { command.pre_exec(arm) }
 }
 
 /// Takes ownership of a descriptor that this process inherited by number.

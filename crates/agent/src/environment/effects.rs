@@ -12,7 +12,6 @@ use brickyard_plan::difference::RenderedFile;
 use brickyard_plan::observed::Busy;
 use brickyard_plan::{Action, Drain, Health, Outcome, Place, StartJob};
 use brickyard_render as render;
-use camino::Utf8PathBuf;
 use tokio::sync::Notify;
 
 use super::{Environment, GenerationKey, Message, Watchers};
@@ -45,9 +44,9 @@ impl Environment {
         let prestaged = match &action {
             Action::Render { file, .. } => {
                 let key = (place.clone(), generation, file.template.dest.clone());
-                self.staged.remove(&key) == Some(file.digest)
+                self.take_staged(&key, file.digest)
             }
-            _ => false,
+            _ => None,
         };
         let request = match &action {
             Action::Start { job, .. } | Action::Restart { job, .. } => {
@@ -167,7 +166,7 @@ impl Context {
         &self,
         action: Action,
         request: Option<StartRequest>,
-        prestaged: bool,
+        prestaged: Option<Staged>,
         events: &mut Vec<Draft>,
     ) -> Outcome {
         match action {
@@ -313,12 +312,10 @@ impl Context {
     async fn render(
         &self,
         file: &RenderedFile,
-        prestaged: bool,
+        prestaged: Option<Staged>,
         events: &mut Vec<Draft>,
     ) -> Outcome {
-        let staged = prestaged
-            .then(|| Staged { path: Utf8PathBuf::new(), dest: file.template.dest.clone() });
-        let result = render::place(&*self.yard.engine, &self.id, file, staged).await;
+        let result = render::place(&*self.yard.engine, &self.id, file, prestaged).await;
         let dest = file.template.dest.clone();
         events.push(match &result {
             Ok(()) => self.event(EventKind::TemplateRendered).with("file", &dest),

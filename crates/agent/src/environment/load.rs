@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{Environment, Message, Status, WantedRecord, staging};
 use crate::journal::Draft;
+use crate::tasks::OnCancel;
 use crate::yard::Yard;
 use crate::{images, keys};
 
@@ -197,6 +198,7 @@ impl Environment {
                     };
                 }
                 self.watch(&key);
+                self.sweep_staged(record, id);
                 let address = self.address.with_service(&id.service).with_slot(id.slot);
                 events.push(
                     Draft::new(EventKind::InstanceAdopted, address)
@@ -215,6 +217,22 @@ impl Environment {
             }
             _ => {}
         }
+    }
+}
+
+impl Environment {
+    /// Removes files that a former agent has staged in a generation and never put into place.
+    fn sweep_staged(&self, record: &Record, id: &InstanceId) {
+        let dests: Vec<_> = record.rendered.keys().cloned().collect();
+        if dests.is_empty() {
+            return;
+        }
+        let (engine, id) = (Arc::clone(&self.yard.engine), id.clone());
+        self.yard.tasks.spawn(format!("sweep {id}"), OnCancel::Drop, async move {
+            if let Err(err) = engine.sweep_files(&id, &dests).await {
+                tracing::warn!("{}", err.whole());
+            }
+        });
     }
 }
 

@@ -21,7 +21,7 @@ use brickyard_api::{Command, FailureKind, PlanView, Reason};
 use brickyard_core::clock::Clock;
 use brickyard_core::spec::Exit;
 use brickyard_core::{Address, Digest, EventKind, Generation};
-use brickyard_engine::{EnvironmentFacts, EnvironmentKey, InstanceId};
+use brickyard_engine::{EnvironmentFacts, EnvironmentKey, InstanceId, Staged};
 use brickyard_model::release::Release;
 use brickyard_plan::wanted::Adjustments;
 use brickyard_plan::{
@@ -165,7 +165,7 @@ pub(crate) struct Environment {
     last_address: Option<Ipv4Addr>,
     watchers: BTreeMap<GenerationKey, Watchers>,
     /// Files that lie staged and checked beside their destination.
-    staged: BTreeMap<(Place, Generation, Utf8PathBuf), Digest>,
+    staged: BTreeMap<(Place, Generation, Utf8PathBuf), (Digest, Staged)>,
     staging: staging::Queue,
     decision: Decision,
     logs: BTreeMap<Place, Vec<String>>,
@@ -330,6 +330,9 @@ impl Environment {
         self.publish();
         for action in begun {
             self.perform(action);
+        }
+        if !self.decision.unsettled {
+            self.discard_staged();
         }
         self.close_if_empty().await;
     }

@@ -6,10 +6,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use brickyard_api::{Command, FailureKind, Reason};
-use brickyard_core::{Digest, EventKind};
+use brickyard_core::{Digest, EventKind, Generation};
 use brickyard_engine::{Engine, InstanceId, Staged};
-use brickyard_plan::View;
 use brickyard_plan::difference::{RenderedFile, desired};
+use brickyard_plan::{Place, View};
 use brickyard_store::Txn;
 use camino::Utf8PathBuf;
 use tokio::sync::oneshot;
@@ -131,11 +131,45 @@ impl Environment {
         self.view = changes.view;
         self.data_revision = revision;
         self.sequence += 1;
-        for ((id, dest), digest, _) in staged {
-            let place = brickyard_plan::Place { service: id.service, slot: id.slot };
-            self.staged.insert((place, id.generation, dest), digest);
+        for ((id, dest), digest, staged) in staged {
+            let place = Place { service: id.service, slot: id.slot };
+            let key = (place, id.generation, dest);
+            if let Some((_, former)) = self.staged.insert(key.clone(), (digest, staged)) {
+                self.discard(&key.0, key.1, former);
+            }
         }
         Ok(Accepted { revision, sequence: self.sequence })
+    }
+
+    /// The staged file of a destination, if it is the one that is wanted there now.
+    pub(super) fn take_staged(
+        &mut self,
+        key: &(Place, Generation, Utf8PathBuf),
+        wanted: Digest,
+    ) -> Option<Staged> {
+        let (digest, staged) = self.staged.remove(key)?;
+        if digest == wanted {
+            return Some(staged);
+        }
+        self.discard(&key.0, key.1, staged);
+        None
+    }
+
+    /// Removes files that were staged and turned out not to be needed.
+    pub(super) fn discard_staged(&mut self) {
+        for ((place, generation, _), (_, staged)) in std::mem::take(&mut self.staged) {
+            self.discard(&place, generation, staged);
+        }
+    }
+
+    fn discard(&self, place: &Place, generation: Generation, staged: Staged) {
+        let engine = Arc::clone(&self.yard.engine);
+        let id = self.id(place, generation);
+        let name = format!("discard {} of {id}", staged.path);
+        self.yard.tasks.spawn(name, OnCancel::Finish, async move {
+            // One that has ended keeps nothing staged: its next run sweeps it away.
+            let _ = engine.discard_file(&id, &staged).await;
+        });
     }
 
     fn changes_of(&self, command: &Command) -> Result<Changes, Failure> {

@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use brickyard_sys::mount::{Attributes, clone_tree, set_attributes};
 use brickyard_sys::namespace::{Join, enter};
@@ -173,7 +174,10 @@ fn set_capabilities(bits: u64) -> io::Result<()> {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct FileJob {
     pub(crate) target: Target,
+    /// Where it will go.
     pub(crate) dest: Utf8PathBuf,
+    /// Where it lies until then.
+    pub(crate) staged: Utf8PathBuf,
     pub(crate) step: FileStep,
 }
 
@@ -184,15 +188,60 @@ pub(crate) enum FileStep {
     Stage { mode: u32, uid: u32, gid: u32 },
     /// Write it beside its destination and put it in its place.
     Place { mode: u32, uid: u32, gid: u32 },
-    /// Put it in its place.
-    Commit,
+    /// Put it in its place; `repeated` says that it may lie there already.
+    Commit { repeated: bool },
     /// Remove it.
     Discard,
+    /// Remove what former agents left staged for these destinations.
+    Sweep { dests: Vec<Utf8PathBuf>, kept: String },
 }
 
-/// The staged file's path.
+impl FileStep {
+    /// The step after one whose process was killed in the middle.
+    pub(crate) fn once_more(self) -> Self {
+        match self {
+            Self::Commit { .. } => Self::Commit { repeated: true },
+            other => other,
+        }
+    }
+}
+
+/// Counts the files that this process has staged.
+static STAGED: AtomicU64 = AtomicU64::new(0);
+
+/// A path beside the destination that nobody else uses: a change that is tried must not meet one
+/// that is put into place at the same moment.
 pub(crate) fn staged_path(dest: &Utf8Path) -> Utf8PathBuf {
-    dest.with_file_name(format!(".{}.brickyard", dest.file_name().unwrap_or("file")))
+    let prefix = staged_prefix(dest.file_name().unwrap_or("file"));
+    let number = STAGED.fetch_add(1, Ordering::Relaxed);
+    dest.with_file_name(format!("{prefix}{}{number}", staged_mark()))
+}
+
+/// How the names of all files begin that are staged for `name`.
+pub(crate) fn staged_prefix(name: &str) -> String {
+    format!(".{name}.brickyard")
+}
+
+/// What stands after that in the names of this process's own.
+pub(crate) fn staged_mark() -> String {
+    format!("-{}-", std::process::id())
+}
+
+/// Removes what was staged in a directory for `name`, but for names that contain `kept`.
+pub(crate) fn sweep_staged(dir: &OwnedFd, name: &str, kept: Option<&str>) -> io::Result<()> {
+    let prefix = staged_prefix(name);
+    // The descriptor may be one that only names the directory.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let listed = rustix::fs::openat(dir, ".", flags, Mode::empty())?;
+    for entry in rustix::fs::Dir::new(listed)? {
+        let entry = entry?;
+        let Ok(found) = entry.file_name().to_str() else { continue };
+        let rest = found.strip_prefix(&prefix);
+        if rest.is_some_and(|rest| !kept.is_some_and(|kept| rest.starts_with(kept))) {
+            remove_if_there(dir, found)?;
+        }
+    }
+    Ok(())
 }
 
 /// Entry of the hidden `__file` command; what went wrong is told on standard output.
@@ -210,18 +259,29 @@ fn change(job: &FileJob, contents: &[u8]) -> io::Result<()> {
     let pidfd = job.target.open()?;
     enter(&pidfd, Join::Files).map_err(context("join the instance's namespaces"))?;
     process::become_user(0, 0, &[])?;
+    // Joining took it away. What nobody waits for any more must not change anything.
+    process::die_with_parent()?;
+    if let FileStep::Sweep { dests, kept } = &job.step {
+        return dests.iter().try_for_each(|dest| {
+            let name = dest.file_name().unwrap_or_default();
+            sweep_staged(&writable_dir(dest.parent().unwrap_or(dest))?, name, Some(kept))
+        });
+    }
     let parent = job.dest.parent().unwrap_or(Utf8Path::new("/"));
     let name = job.dest.file_name().unwrap_or_default();
-    let staged = staged_path(&job.dest);
-    let staged = staged.file_name().unwrap_or_default();
+    let staged = job.staged.file_name().unwrap_or_default();
     let dir = writable_dir(parent).map_err(context(format!("open `{parent}`")))?;
     match job.step {
+        FileStep::Sweep { .. } => Ok(()),
         FileStep::Stage { mode, uid, gid } => stage(&dir, staged, contents, mode, (uid, gid)),
         FileStep::Place { mode, uid, gid } => {
             stage(&dir, staged, contents, mode, (uid, gid))?;
             Ok(rustix::fs::renameat(&dir, staged, &dir, name)?)
         }
-        FileStep::Commit => Ok(rustix::fs::renameat(&dir, staged, &dir, name)?),
+        FileStep::Commit { repeated } => match rustix::fs::renameat(&dir, staged, &dir, name) {
+            Err(rustix::io::Errno::NOENT) if repeated => Ok(()),
+            other => Ok(other?),
+        },
         FileStep::Discard => remove_if_there(&dir, staged),
     }
 }

@@ -69,6 +69,8 @@ pub use worker::main as worker_main;
 const START_DEADLINE: Duration = Duration::from_secs(60);
 /// How long the answer of a worker that has ended may still be on its way.
 const ANSWER_DEADLINE: Duration = Duration::from_millis(200);
+/// How often something is tried whose process was killed.
+const TRIES: u32 = 3;
 /// How long a file change inside may take.
 const FILE_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a killed container's monitor may take to write its record.
@@ -172,25 +174,63 @@ impl Native {
         Ok(command)
     }
 
+    /// Changes files inside; every step can be repeated where its process was killed.
     async fn change_file(
         &self,
         id: &InstanceId,
-        dest: &Utf8Path,
+        staged: &Staged,
         step: FileStep,
         contents: &[u8],
     ) -> Result<(), Error> {
-        let job = FileJob { target: self.target(id)?, dest: dest.to_owned(), step };
-        let mut command = self.helper("__file", &job, contents, Vec::new())?;
+        let (dest, staged) = (staged.dest.clone(), staged.path.clone());
+        let mut job = FileJob { target: self.target(id)?, dest, staged, step };
+        for _ in 1..TRIES {
+            match self.change_file_once(id, &job, contents).await {
+                Err(Error::Interrupted { .. }) => job.step = job.step.once_more(),
+                other => return other,
+            }
+        }
+        self.change_file_once(id, &job, contents).await
+    }
+
+    async fn change_file_once(
+        &self,
+        id: &InstanceId,
+        job: &FileJob,
+        contents: &[u8],
+    ) -> Result<(), Error> {
+        let dest = &job.dest;
+        let mut command = self.helper("__file", job, contents, Vec::new())?;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        brickyard_sys::command::die_with_parent(&mut command);
         let work = tokio::process::Command::from(command).kill_on_drop(true).output();
         let inside = |reason: String| Error::Inside { id: id.clone(), reason };
         let output = tokio::time::timeout(FILE_DEADLINE, work)
             .await
             .map_err(|_| inside(format!("`{dest}` could not be written in time")))?
             .map_err(Error::io("start a worker"))?;
-        match output.status.success() {
-            true => Ok(()),
-            false => Err(inside(String::from_utf8_lossy(&output.stdout).into_owned())),
+        match (output.status.success(), output.status.code()) {
+            (true, _) => Ok(()),
+            (false, Some(_)) => Err(inside(String::from_utf8_lossy(&output.stdout).into_owned())),
+            (false, None) => Err(Error::Interrupted { id: id.clone() }),
+        }
+    }
+
+    /// Stages a file; what was written of it before a failure is removed.
+    async fn stage(
+        &self,
+        id: &InstanceId,
+        file: &FileWrite,
+        step: FileStep,
+    ) -> Result<Staged, Error> {
+        let staged = Staged { path: inside::staged_path(&file.dest), dest: file.dest.clone() };
+        match self.change_file(id, &staged, step, &file.contents).await {
+            Ok(()) => Ok(staged),
+            Err(err) => {
+                // It may be that nothing can be done there: the first failure tells.
+                let _ = self.change_file(id, &staged, FileStep::Discard, &[]).await;
+                Err(err)
+            }
         }
     }
 
@@ -246,6 +286,21 @@ impl Native {
         Ok(Job { root, id: request.id.clone(), facts, run: 1, attached })
     }
 
+    /// Starts a generation of which nothing is to stay as it is.
+    async fn start_anew(&self, request: &StartRequest) -> Result<Started, Error> {
+        let mut job = self.job(request, Attached::Nothing)?;
+        let instance = self.paths.instance(&request.id);
+        let former: Option<Record> = read_json(&instance.started());
+        let id = request.id.clone();
+        let engine = self.clone();
+        // Before its records go: a worker of an agent that has died may be writing one just now.
+        blocking(move || engine.sweep(&id).map_err(Error::io("sweep up a former run"))).await?;
+        let prepared = prepare_instance(&instance, request);
+        prepared.map_err(Error::io(format!("make `{}`", instance.dir)))?;
+        job.run = former.map_or(1, |record| record.run + 1);
+        self.launch(request, &job, Vec::new()).await
+    }
+
     async fn launch(
         &self,
         request: &StartRequest,
@@ -278,7 +333,7 @@ impl Native {
             Ok(Ok(_)) => match serde_json::from_str(&line) {
                 Ok(Answer::Started { pid }) => return Ok(Started { pid }),
                 Ok(Answer::Refused { reason }) => Err(refused(reason)),
-                Err(_) => Err(refused("the worker ended without an answer".to_owned())),
+                Err(_) => Err(Error::Interrupted { id: request.id.clone() }),
             },
         };
         let _ = child.start_kill();
@@ -330,15 +385,13 @@ impl Engine for Native {
             self.unpause(&request.id).await?;
             return Ok(Started { pid: record.pid });
         }
-        let mut job = self.job(request, Attached::Nothing)?;
-        let former: Option<Record> = read_json(&instance.started());
-        let prepared = prepare_instance(&instance, request);
-        prepared.map_err(Error::io(format!("make `{}`", instance.dir)))?;
-        let id = request.id.clone();
-        let engine = self.clone();
-        blocking(move || engine.sweep(&id).map_err(Error::io("sweep up a former run"))).await?;
-        job.run = former.map_or(1, |record| record.run + 1);
-        self.launch(request, &job, Vec::new()).await
+        for _ in 1..TRIES {
+            match self.start_anew(request).await {
+                Err(Error::Interrupted { .. }) => {}
+                other => return other,
+            }
+        }
+        self.start_anew(request).await
     }
 
     async fn wait(&self, id: &InstanceId) -> Result<Exit, Error> {
@@ -442,6 +495,7 @@ impl Engine for Native {
 
     async fn exec(&self, id: &InstanceId, request: &ExecRequest) -> Result<ExecOutput, Error> {
         let mut command = self.exec_command(id, request)?;
+        brickyard_sys::command::die_with_parent(&mut command);
         let (reader, writer) = io::pipe().map_err(Error::io("make a pipe"))?;
         let second = writer.try_clone().map_err(Error::io("make a pipe"))?;
         command.stdin(Stdio::null()).stdout(writer).stderr(second);
@@ -472,26 +526,33 @@ impl Engine for Native {
         {
             output.extend_from_slice(&rest[..count]);
         }
-        Ok(ExecOutput { code: status.code().unwrap_or(inside::CODE_CANNOT_RUN), output })
+        let interrupted = || Error::Interrupted { id: id.clone() };
+        Ok(ExecOutput { code: status.code().ok_or_else(interrupted)?, output })
     }
 
     async fn stage_file(&self, id: &InstanceId, file: &FileWrite) -> Result<Staged, Error> {
         let step = FileStep::Stage { mode: file.mode, uid: file.uid, gid: file.gid };
-        self.change_file(id, &file.dest, step, &file.contents).await?;
-        Ok(Staged { path: inside::staged_path(&file.dest), dest: file.dest.clone() })
+        self.stage(id, file, step).await
     }
 
     async fn place_file(&self, id: &InstanceId, file: &FileWrite) -> Result<(), Error> {
         let step = FileStep::Place { mode: file.mode, uid: file.uid, gid: file.gid };
-        self.change_file(id, &file.dest, step, &file.contents).await
+        self.stage(id, file, step).await.map(drop)
     }
 
     async fn commit_file(&self, id: &InstanceId, staged: &Staged) -> Result<(), Error> {
-        self.change_file(id, &staged.dest, FileStep::Commit, &[]).await
+        self.change_file(id, staged, FileStep::Commit { repeated: false }, &[]).await
     }
 
     async fn discard_file(&self, id: &InstanceId, staged: &Staged) -> Result<(), Error> {
-        self.change_file(id, &staged.dest, FileStep::Discard, &[]).await
+        self.change_file(id, staged, FileStep::Discard, &[]).await
+    }
+
+    async fn sweep_files(&self, id: &InstanceId, dests: &[Utf8PathBuf]) -> Result<(), Error> {
+        let kept = inside::staged_mark();
+        let step = FileStep::Sweep { dests: dests.to_vec(), kept };
+        let nothing = Staged { path: Utf8PathBuf::new(), dest: Utf8PathBuf::new() };
+        self.change_file(id, &nothing, step, &[]).await
     }
 
     async fn connections(&self, id: &InstanceId) -> Result<Vec<Connection>, Error> {

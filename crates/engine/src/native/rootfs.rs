@@ -16,8 +16,8 @@ use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid, openat2};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
-use super::copy;
 use super::paths::{InstancePaths, Paths};
+use super::{copy, inside};
 use crate::{FileWrite, StartRequest};
 
 /// The kernel reads one page of a mount's options, with the zero at their end.
@@ -182,12 +182,12 @@ impl Rootfs {
         files: &[&FileWrite],
         user_namespace: BorrowedFd<'_>,
     ) -> io::Result<()> {
-        let inside = Rootfs { root: self.root.try_clone()?, uid_base: 0 };
+        let within = Rootfs { root: self.root.try_clone()?, uid_base: 0 };
         in_child(|| {
             enter_user(user_namespace)?;
             become_user(0, 0, &[])?;
             files.iter().try_for_each(|file| {
-                inside.write(file).map_err(context(format!("write `{}`", file.dest)))
+                within.write(file).map_err(context(format!("write `{}`", file.dest)))
             })
         })
     }
@@ -200,11 +200,9 @@ impl Rootfs {
         };
         let dir = self.ensure_dir(parent)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let temporary = format!(".{name}.brickyard");
-        match rustix::fs::unlinkat(&dir, &*temporary, AtFlags::empty()) {
-            Ok(()) | Err(rustix::io::Errno::NOENT) => {}
-            Err(err) => return Err(err.into()),
-        }
+        // A former run may have left what was staged for it.
+        inside::sweep_staged(&dir, name, None)?;
+        let temporary = inside::staged_prefix(name);
         let mode = Mode::from_raw_mode(file.mode);
         let fd = rustix::fs::openat(&dir, &*temporary, flags, mode)?;
         let mut opened = fs::File::from(fd);
