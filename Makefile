@@ -1,6 +1,6 @@
 # `make test` is all that a change has to pass; `make demo` is all that a new user has to type.
 
-.PHONY: test test-vm demo demo-down shop shop-down bench build check deps man
+.PHONY: test test-vm soak demo demo-down shop shop-down bench build check deps man
 
 build:
 	scripts/deps build
@@ -19,6 +19,14 @@ test: check
 test-vm:
 	scripts/deps build vm
 	scripts/test-vm
+
+# Processes of the product are killed at random moments, in 200 rounds or as many as are asked for. A
+# seed repeats what is done: `make soak BRICKYARD_SEED=7 BRICKYARD_ROUNDS=50`.
+soak: export BRICKYARD_ROUNDS ?= 200
+soak: export BRICKYARD_SEED ?= $(shell date +%s)
+soak:
+	scripts/deps build test
+	cargo test -p brickyard --test yard -- --nocapture killed_processes_lose
 
 demo:
 	scripts/deps build demo

@@ -9,14 +9,18 @@
 
 mod command;
 mod net;
+mod picture;
 mod project;
+mod random;
 mod sweep;
 mod wait;
 mod yard;
 
 pub use command::{Output, run};
 pub use net::{Claim, ask, claim_port, get, get_unix};
+pub use picture::{ASYNCHRONOUS, Aside, Picture};
 pub use project::Project;
+pub use random::Random;
 pub use sweep::kill_and_wait;
 pub use wait::{DEADLINE, wait_for, wait_until};
 pub use yard::{BOX, Yard};

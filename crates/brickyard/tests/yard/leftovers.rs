@@ -4,115 +4,9 @@
 //! The yard lives in network and mount namespaces of its own, so that neither other tests nor
 //! anything else on the machine shows in the comparison, and everything of its own does.
 
-use std::collections::BTreeMap;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
-
-use brickyard_testkit::{Project, Yard, run, wait_until};
+use brickyard_testkit::{Aside, Picture, Project, Yard};
 
 use crate::support::BRICKYARD;
-
-/// The kernel removes the links of a dead network namespace some time later.
-const ASYNCHRONOUS: Duration = Duration::from_secs(5);
-
-/// Namespaces that stay while the test runs.
-struct Aside {
-    holder: Child,
-    prefix: Vec<String>,
-}
-
-impl Aside {
-    fn new() -> Self {
-        // Mounts propagate within, as they do on an ordinary host, and not to the real host.
-        // Network namespaces of other tests, pinned by mounts, are let go.
-        let script = "
-            mount --make-rshared /
-            mount -t tmpfs none /run
-            ip link set lo up
-            grep ' - nsfs ' /proc/self/mountinfo | cut -d' ' -f5 | xargs -r -n1 umount -l || true
-            echo ready >/run/ready
-            exec sleep 600";
-        let mut holder = Command::new("unshare");
-        holder.args(["--net", "--mount", "--propagation", "private", "sh", "-ec"]);
-        let holder = holder.arg(script).stdin(Stdio::null()).spawn();
-        let holder = holder.expect("unshare of util-linux is installed");
-        let pid = holder.id().to_string();
-        let ready = format!("/proc/{pid}/root/run/ready");
-        let prefix = ["nsenter", "--net", "--mount", "--target", &pid];
-        let prefix = prefix.map(str::to_owned).to_vec();
-        let aside = Self { holder, prefix };
-        wait_until("the namespaces are made", ASYNCHRONOUS, || {
-            // Before the mount it is the machine's own /run, which has no such file.
-            std::path::Path::new(&ready).exists()
-        });
-        aside
-    }
-
-    fn output(&self, words: &str) -> String {
-        let mut command = Command::new(&self.prefix[0]);
-        command.args(&self.prefix[1..]).args(["sh", "-c", words]);
-        run(command).ok().stdout
-    }
-}
-
-impl Drop for Aside {
-    fn drop(&mut self) {
-        let _ = self.holder.kill();
-        let _ = self.holder.wait();
-    }
-}
-
-/// What the machine and the yard look like, by what is looked at.
-fn picture(aside: &Aside, yard: &Yard) -> BTreeMap<&'static str, String> {
-    let looked_at = [
-        // Without the ids of mounts, which are never given again in the same order.
-        (
-            "mounts",
-            "cut -d' ' -f4- /proc/self/mountinfo | sed 's/ shared:[0-9]*//; s/ master:[0-9]*//' | sort",
-        ),
-        ("links", "ip -o link | cut -d: -f2-"),
-        ("addresses", "ip -o addr | cut -d: -f2-"),
-        ("routes", "ip route show table all; ip -6 route show table all"),
-        ("rules", "ip rule; nft list ruleset"),
-        ("neighbours", "ip neigh"),
-        (
-            "sysctls",
-            "sysctl -a 2>/dev/null | grep -E '^(net\\.ipv4\\.(conf|ip_forward|ip_unpriv|ping)|net\\.ipv6\\.conf|kernel\\.(core|pid_max|randomize|yama|unpriv|keys)|user\\.)' | grep -v -E 'stable_secret'",
-        ),
-        ("named namespaces", "ip netns list; cat /proc/self/mountinfo | grep -c nsfs || true"),
-        ("plots", "ls /run/brickyard/plots 2>/dev/null || true"),
-    ];
-    let mut picture: BTreeMap<&'static str, String> =
-        looked_at.iter().map(|(name, words)| (*name, aside.output(words))).collect();
-    let list = |paths: Vec<String>| paths.join("\n");
-    let cgroups = yard.cgroups().iter().map(ToString::to_string).collect();
-    picture.insert("cgroups", list(cgroups));
-    let processes = yard.processes().iter().map(describe).collect();
-    picture.insert("processes", list(processes));
-    let holder = i32::try_from(aside.holder.id()).expect("a pid fits");
-    picture.insert("children", list(processes_in_namespace(holder)));
-    picture
-}
-
-fn describe(pid: &i32) -> String {
-    let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    format!("{pid} {}", line.replace('\0', " "))
-}
-
-/// Processes that are in the holder's mount or network namespace, whatever they are called.
-fn processes_in_namespace(holder: i32) -> Vec<String> {
-    let of = |pid: &str, kind: &str| std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok();
-    let home = (of(&holder.to_string(), "mnt"), of(&holder.to_string(), "net"));
-    let all = std::fs::read_dir("/proc").expect("/proc is mounted");
-    all.filter_map(Result::ok)
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
-        .filter(|pid| {
-            let pid = pid.to_string();
-            of(&pid, "mnt") == home.0 || of(&pid, "net") == home.1
-        })
-        .map(|pid| describe(&pid))
-        .collect()
-}
 
 fn project<'a>(yard: &'a Yard, name: &str) -> Project<'a> {
     let port = yard.port();
@@ -166,58 +60,29 @@ fn live(project: &Project<'_>) {
 #[test]
 fn down_leaves_the_machine_as_it_was() {
     let aside = Aside::new();
-    let yard = Yard::within(BRICKYARD, &aside.prefix);
+    let yard = Yard::within(BRICKYARD, aside.prefix());
     yard.import_box();
     let project = project(&yard, "life");
-    let before = picture(&aside, &yard);
+    let before = Picture::of(&aside, &yard, &[]);
 
     live(&project);
-    let during = picture(&aside, &yard);
+    let during = Picture::of(&aside, &yard, &[]);
     for looked_at in ["mounts", "links", "routes", "cgroups", "processes", "plots"] {
-        assert_ne!(before[looked_at], during[looked_at], "{looked_at} shows nothing");
+        assert_ne!(before.part(looked_at), during.part(looked_at), "{looked_at} shows nothing");
     }
     let _ = project.run(&["down", "-v"]).ok();
-    assert_same(&aside, &yard, &before);
+    before.assert_again(&aside, &yard);
 
     // What runs once and what fails to start leaves nothing either.
     let _ = project.run(&["run", "--rm", "box", "echo", "once"]).ok();
-    assert_same(&aside, &yard, &before);
+    before.assert_again(&aside, &yard);
     project.edit("compose.yaml", "httpd, -f", "no-such-program, -f");
     let _ = project.run(&["up", "-d"]).fails_with(1);
     let _ = project.run(&["down", "-v"]).ok();
-    assert_same(&aside, &yard, &before);
+    before.assert_again(&aside, &yard);
     let volumes = yard.root().join("volumes");
     let left: Vec<_> = walk(&volumes);
     assert!(left.is_empty(), "{left:?}");
-}
-
-/// Waits until the pictures are the same, and names what is not.
-#[track_caller]
-fn assert_same(aside: &Aside, yard: &Yard, before: &BTreeMap<&'static str, String>) {
-    let start = std::time::Instant::now();
-    loop {
-        let after = picture(aside, yard);
-        if after == *before {
-            return;
-        }
-        if start.elapsed() > ASYNCHRONOUS {
-            let found: Vec<String> = before
-                .iter()
-                .flat_map(|(name, text)| difference(name, text, &after[name]))
-                .collect();
-            panic!("the machine is not as it was:\n{}", found.join("\n"));
-        }
-    }
-}
-
-/// Lines that are only there before, or only after.
-fn difference(name: &str, before: &str, after: &str) -> Vec<String> {
-    let only = |sign: char, these: &str, those: &str| {
-        let lines = these.lines().filter(|line| !those.lines().any(|l| l == *line));
-        let shown = lines.map(|line| format!("{sign} {name}: {line}"));
-        shown.collect::<Vec<_>>()
-    };
-    [only('-', before, after), only('+', after, before)].concat()
 }
 
 /// Files below a directory.

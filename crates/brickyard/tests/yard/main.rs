@@ -13,6 +13,7 @@ mod leftovers;
 mod living;
 mod pause;
 mod reading;
+mod rounds;
 mod serving;
 mod shop;
 mod support;
