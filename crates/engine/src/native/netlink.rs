@@ -185,6 +185,20 @@ pub(crate) fn delete_link(index: u32) -> Request {
     Request { message, create: false, what: format!("delete link {index}") }
 }
 
+/// Refuses what would go to `network` and has no closer route.
+pub(crate) fn add_prohibition((network, prefix_bits): (Ipv4Addr, u8)) -> Request {
+    let mut message = RouteMessage::default();
+    message.header.address_family = AddressFamily::Inet;
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::Static;
+    message.header.kind = RouteType::Prohibit;
+    message.header.scope = RouteScope::Universe;
+    message.header.destination_prefix_length = prefix_bits;
+    message.attributes.push(RouteAttribute::Destination(RouteAddress::Inet(network)));
+    let what = format!("keep {network}/{prefix_bits} away");
+    Request { message: RouteNetlinkMessage::NewRoute(message), create: true, what }
+}
+
 /// Gives a link an address.
 pub(crate) fn add_address(index: u32, address: Ipv4Addr, prefix_bits: u8) -> Request {
     let mut message = AddressMessage::default();

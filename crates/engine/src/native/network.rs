@@ -14,10 +14,10 @@ use brickyard_sys::namespace::{enter_network, new_network};
 use camino::Utf8Path;
 
 use super::netlink::{
-    Netlink, add_address, add_bridge, add_route, add_veth, delete_link, link_index, set_aside,
-    set_down, set_up,
+    Netlink, add_address, add_bridge, add_prohibition, add_route, add_veth, delete_link,
+    link_index, set_aside, set_down, set_up,
 };
-use super::plot::{PREFIX_BITS, Plot};
+use super::plot::{ALL_PLOTS, PREFIX_BITS, Plot};
 use crate::EnvironmentFacts;
 
 /// The bridge inside an environment's namespace.
@@ -59,6 +59,8 @@ pub(crate) fn create(plot: Plot, pin: &Utf8Path, host_link: &str) -> io::Result<
             set_up(uplink),
             add_route(Some((plot.host(), 32)), None, uplink, Some(plot.gateway())),
             add_route(None, Some(plot.host()), uplink, Some(plot.gateway())),
+            // The host may forward for all of its interfaces; environments keep apart all the same.
+            add_prohibition(ALL_PLOTS),
         ])?;
         // The file shows the namespace of the thread that opens it.
         std::fs::write("/proc/sys/net/ipv4/ip_forward", "1")

@@ -25,6 +25,8 @@ const PLOT_BITS: u8 = 21;
 pub(crate) const PREFIX_BITS: u8 = 22;
 /// Plots of a machine: as many /21 as fit into the /13.
 const PLOT_COUNT: u32 = 256;
+/// The network that all plots are pieces of.
+pub(crate) const ALL_PLOTS: (Ipv4Addr, u8) = (Ipv4Addr::from_bits(SUBNET_FIRST), 13);
 /// Claims of all yards of this machine. Gone after a reboot, as are networks and processes.
 const CLAIMS: &str = "/run/brickyard/plots";
 
