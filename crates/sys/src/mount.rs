@@ -19,6 +19,8 @@ pub struct Attributes<'a> {
     pub no_dev: bool,
     /// Maps on-disk ids through this user namespace.
     pub idmap: Option<BorrowedFd<'a>>,
+    /// Changes the mounts below it, too: all of them or none.
+    pub recursive: bool,
 }
 
 /// Changes the attributes of a mount made by [`clone_tree`] that is not attached yet.
@@ -26,6 +28,7 @@ pub struct Attributes<'a> {
 /// # Errors
 /// `EINVAL` where the file system cannot be idmapped, `EPERM` without the right.
 pub fn set_attributes(mount: impl AsFd, attributes: Attributes<'_>) -> io::Result<()> {
+    let below = if attributes.recursive { libc::AT_RECURSIVE } else { 0 };
     let flag = |on: bool, value: u64| if on { value } else { 0 };
     let attr = libc::mount_attr {
         attr_set: flag(attributes.read_only, libc::MOUNT_ATTR_RDONLY)
@@ -45,7 +48,7 @@ pub fn set_attributes(mount: impl AsFd, attributes: Attributes<'_>) -> io::Resul
             libc::SYS_mount_setattr,
             mount.as_fd().as_raw_fd(),
             c"".as_ptr(),
-            libc::AT_EMPTY_PATH,
+            libc::AT_EMPTY_PATH | below,
             &raw const attr,
             size_of::<libc::mount_attr>(),
         )

@@ -31,6 +31,8 @@ pub(crate) struct Rootfs {
     pub(crate) root: OwnedFd,
     /// First id of the instance on the host.
     uid_base: u32,
+    /// What may not happen on the way to a path, beside leading out.
+    limits: ResolveFlags,
 }
 
 /// Mounts layers, writable part, volumes, binds and memory of `request`.
@@ -43,7 +45,8 @@ pub(crate) fn mount(
 ) -> io::Result<Rootfs> {
     overlay(paths, instance, request, user_namespace, uid_base)
         .map_err(context("mount the root file system"))?;
-    let rootfs = Rootfs { root: open_dir(&instance.rootfs())?, uid_base };
+    let root = open_dir(&instance.rootfs())?;
+    let rootfs = Rootfs { root, uid_base, limits: ResolveFlags::empty() };
     for mount in &request.spec.mounts {
         rootfs
             .mount_inside(paths, request, mount, user_namespace)
@@ -136,7 +139,7 @@ pub(crate) fn context(action: impl Into<String>) -> impl FnOnce(io::Error) -> io
 impl Rootfs {
     /// Opens a path as the instance will see it: symlinks resolve inside, nothing leads out.
     fn open(&self, path: &Utf8Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | self.limits;
         Ok(openat2(&self.root, path.as_std_path(), flags | OFlags::CLOEXEC, mode, resolve)?)
     }
 
@@ -182,7 +185,8 @@ impl Rootfs {
         files: &[&FileWrite],
         user_namespace: BorrowedFd<'_>,
     ) -> io::Result<()> {
-        let within = Rootfs { root: self.root.try_clone()?, uid_base: 0 };
+        let root = self.root.try_clone()?;
+        let within = Rootfs { root, uid_base: 0, limits: ResolveFlags::empty() };
         in_child(|| {
             enter_user(user_namespace)?;
             become_user(0, 0, &[])?;
@@ -190,6 +194,24 @@ impl Rootfs {
                 within.write(file).map_err(context(format!("write `{}`", file.dest)))
             })
         })
+    }
+
+    /// Writes a file with the machine's rights and makes its directories; false when it lies on
+    /// another mount, where only the instance's own root may write: links of the image's may lead to
+    /// a volume or to a directory of the host's.
+    pub(crate) fn write_plain(&self, file: &FileWrite) -> io::Result<bool> {
+        let plain = self.on_one_mount()?;
+        match plain.write(file) {
+            Ok(()) => Ok(true),
+            Err(err) if err.kind() == ErrorKind::CrossesDevices => Ok(false),
+            Err(err) => Err(err),
+        }
+    }
+
+    /// The same root, whose paths end where another mount begins.
+    fn on_one_mount(&self) -> io::Result<Self> {
+        let root = self.root.try_clone()?;
+        Ok(Self { root, uid_base: self.uid_base, limits: ResolveFlags::NO_XDEV })
     }
 
     /// Writes a file and makes its directories.
@@ -258,13 +280,17 @@ impl Rootfs {
         };
         let tree = clone_tree(CWD, source.as_std_path(), true)
             .map_err(context(format!("open `{source}`")))?;
-        let attributes = Attributes {
+        // Other mounts below the source come along. They are as read-only as it is; their ids stay
+        // unmapped, as not every file system's can be mapped: inside they are nobody's.
+        let everywhere = Attributes {
             read_only: mount.read_only,
             no_dev: true,
-            idmap: Some(user_namespace),
+            recursive: true,
             ..Attributes::default()
         };
-        set_attributes(&tree, attributes).map_err(context(format!("map the ids of `{source}`")))?;
+        set_attributes(&tree, everywhere).map_err(context(format!("restrict `{source}`")))?;
+        let mapped = Attributes { idmap: Some(user_namespace), ..Attributes::default() };
+        set_attributes(&tree, mapped).map_err(context(format!("map the ids of `{source}`")))?;
         let target = if source.is_dir() {
             self.ensure_dir(&mount.target)?
         } else {
@@ -294,7 +320,8 @@ impl Rootfs {
             _ => fs::create_dir(&staged)?,
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        if let Ok(image_dir) = self.open(target, flags, Mode::empty()) {
+        // What the image has there, never what a link of its leads to on another mount.
+        if let Ok(image_dir) = self.on_one_mount()?.open(target, flags, Mode::empty()) {
             let inside = |id: u32| id.saturating_sub(self.uid_base);
             copy::contents(&image_dir, &copy::open(&staged)?, &inside)
                 .map_err(context(format!("copy the image's `{target}` into the volume")))?;

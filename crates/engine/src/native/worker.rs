@@ -267,13 +267,11 @@ fn write_files(
     user_namespace: BorrowedFd<'_>,
 ) -> io::Result<()> {
     let names = name_files(request, facts);
-    let is_on_mount = |file: &&FileWrite| {
-        request.spec.mounts.iter().any(|mount| file.dest.starts_with(&mount.target))
-    };
-    let (on_mounts, plain): (Vec<_>, Vec<_>) =
-        names.iter().chain(&request.files).partition(is_on_mount);
-    for file in plain {
-        rootfs.write(file).map_err(context(format!("write `{}`", file.dest)))?;
+    let mut on_mounts = Vec::new();
+    for file in names.iter().chain(&request.files) {
+        if !rootfs.write_plain(file).map_err(context(format!("write `{}`", file.dest)))? {
+            on_mounts.push(file);
+        }
     }
     if !on_mounts.is_empty() {
         rootfs.write_inside(&on_mounts, user_namespace)?;
