@@ -97,9 +97,13 @@ impl Native {
     pub fn open(root: &Utf8Path, binary: &Utf8Path) -> Result<Self, Error> {
         let paths = Paths::new(root);
         let layout = Layout::detect().map_err(Error::io("find the cgroup hierarchies"))?;
-        for dir in [root.to_owned(), paths.environments(), root.join("volumes")] {
+        for dir in [root.to_owned(), paths.environments()] {
             ensure_passable(&dir).map_err(Error::io(format!("make `{dir}`")))?;
         }
+        // What an instance's root writes to a volume belongs to the machine's root on disk, set-uid
+        // programs too: nobody may come near it but through an instance.
+        let volumes = root.join("volumes");
+        ensure_mode(&volumes, 0o700).map_err(Error::io(format!("make `{volumes}`")))?;
         Ok(Self { paths, layout, binary: binary.to_owned() })
     }
 
@@ -598,10 +602,13 @@ impl Native {
         self.layout
             .prepare_yard(&self.paths.yard_cgroup())
             .map_err(failed("make the yard's cgroup"))?;
-        ensure_passable(&dir).map_err(failed("make its directory"))?;
+        ensure_mode(&dir, 0o710).map_err(failed("make its directory"))?;
         ensure_passable(&self.paths.instances(key)).map_err(failed("make its directory"))?;
         let plot = plot::claim(&dir, former.as_ref().map(|facts| facts.uid_base))
             .map_err(failed("claim an id range and a subnet"))?;
+        // Its instances pass to their own files by their group; no other user of the machine does.
+        std::os::unix::fs::chown(&dir, None, Some(plot.uid_base()))
+            .map_err(failed("give its directory to its group"))?;
         let facts = facts_of(plot, &pin);
         if former.as_ref() == Some(&facts) && network::is_alive(&pin, &link) {
             return Ok(facts);
@@ -676,8 +683,12 @@ fn facts_of(plot: Plot, pin: &Utf8Path) -> EnvironmentFacts {
 /// Directories above an instance's files may be passed, not read: ids of its range must reach
 /// upper and work directories.
 fn ensure_passable(dir: &Utf8Path) -> io::Result<()> {
+    ensure_mode(dir, 0o711)
+}
+
+fn ensure_mode(dir: &Utf8Path, mode: u32) -> io::Result<()> {
     fs::create_dir_all(dir)?;
-    fs::set_permissions(dir, fs::Permissions::from_mode(0o711))
+    fs::set_permissions(dir, fs::Permissions::from_mode(mode))
 }
 
 fn prepare_instance(instance: &InstancePaths, request: &StartRequest) -> io::Result<()> {
