@@ -124,6 +124,16 @@ pub fn keep_capabilities() -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0) }).map(drop)
 }
 
+/// Closes this process's memory, descriptors and directories in `/proc` to all but the machine's
+/// root, until it runs another program or changes its user.
+///
+/// # Errors
+/// As `prctl(2)`.
+pub fn close_to_others() -> io::Result<()> {
+    // SAFETY: prctl with plain numbers.
+    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) }).map(drop)
+}
+
 /// Has this process killed when its parent ends.
 ///
 /// # Errors

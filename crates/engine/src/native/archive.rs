@@ -127,6 +127,7 @@ fn copy(job: &CopyJob) -> io::Result<()> {
     let pidfd = job.target.open()?;
     enter(&pidfd, Join::Files).map_err(context("join the instance's namespaces"))?;
     process::become_user(0, 0, &[])?;
+    process::close_to_others()?;
     let _ = rustix::process::umask(rustix::fs::Mode::empty());
     let path = job.path.as_std_path();
     match &job.step {

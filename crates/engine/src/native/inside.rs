@@ -82,6 +82,9 @@ fn exec(job: &ExecJob) -> io::Result<i32> {
     Layout::detect()?.enter_container(&job.target.cgroup).map_err(context("enter the cgroup"))?;
     // Signals meant for the command are passed on; they interrupt the wait below.
     process::remember_signals(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT])?;
+    // Still the machine's root, with our own binary mapped: what runs inside must not get hold of it,
+    // even with the right to trace.
+    process::close_to_others()?;
     enter(&pidfd, Join::All).map_err(context("join the instance's namespaces"))?;
     drop(pidfd);
     match process::fork()? {
@@ -139,6 +142,8 @@ fn become_command(job: &ExecJob, socket: Option<OwnedFd>) -> io::Error {
         process::set_bounding(bits).map_err(context("limit capabilities"))?;
         process::keep_capabilities()?;
         process::become_user(user.uid, user.gid, &user.groups).map_err(context("change user"))?;
+        // The machine's `fs.suid_dumpable` was applied by the change of user.
+        process::close_to_others()?;
         set_capabilities(kept).map_err(context("drop capabilities"))?;
         process::die_with_parent()?;
         brickyard_sys::command::hide_descriptors().map_err(context("hide descriptors"))?;
@@ -259,6 +264,7 @@ fn change(job: &FileJob, contents: &[u8]) -> io::Result<()> {
     let pidfd = job.target.open()?;
     enter(&pidfd, Join::Files).map_err(context("join the instance's namespaces"))?;
     process::become_user(0, 0, &[])?;
+    process::close_to_others()?;
     // Joining took it away. What nobody waits for any more must not change anything.
     process::die_with_parent()?;
     if let FileStep::Sweep { dests, kept } = &job.step {
