@@ -9,6 +9,7 @@ mod complete;
 mod context;
 mod error;
 mod output;
+mod relay;
 mod terminal;
 mod ui;
 

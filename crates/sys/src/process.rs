@@ -265,6 +265,20 @@ pub fn interrupted_by() -> i32 {
 
 static LAST_SIGNAL: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(0);
 
+/// Ignores a signal from now on; programs that are run later ignore it, too.
+///
+/// # Errors
+/// As `sigaction(2)`.
+pub fn ignore_signal(signal: i32) -> io::Result<()> {
+    // SAFETY: SIG_IGN runs no code; the zeroed sigaction is a valid value.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = libc::SIG_IGN;
+        check(libc::sigaction(signal, &raw const action, std::ptr::null_mut()))?;
+    }
+    Ok(())
+}
+
 extern "C" fn remember(signal: libc::c_int) {
     LAST_SIGNAL.store(signal, std::sync::atomic::Ordering::SeqCst);
 }

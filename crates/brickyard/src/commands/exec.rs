@@ -13,6 +13,7 @@ use super::targets;
 use crate::complete::services;
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::relay::{self, Relay};
 use crate::terminal::{self, End};
 use crate::ui::Ui;
 
@@ -121,22 +122,27 @@ async fn in_terminal(
     }
 }
 
-/// Runs it with the caller's own streams. Signals are the command's affair: the helper, which has
+/// Runs it with the caller's own streams, but never with a terminal of the caller's. Signals are the command's affair: the helper, which has
 /// the terminal's own as this process does, passes them on.
 async fn with_streams(
     engine: &Native,
     id: &InstanceId,
     request: &ExecRequest,
 ) -> Result<ExitStatus, CommandError> {
-    let command = engine.exec_command(id, request)?;
+    let mut command = tokio::process::Command::from(engine.exec_command(id, request)?);
+    relay::keep_terminals_out(&mut command);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hang_up = signal(SignalKind::hangup())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut child = tokio::process::Command::from(command).spawn()?;
+    let mut child = command.spawn()?;
+    let relay = Relay::begin(&mut child)?;
     let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0);
     loop {
         let number = tokio::select! {
-            status = child.wait() => return Ok(status?),
+            status = child.wait() => {
+                relay.finish();
+                return Ok(status?);
+            }
             _ = interrupt.recv() => continue,
             _ = terminate.recv() => SignalKind::terminate(),
             _ = hang_up.recv() => SignalKind::hangup(),
