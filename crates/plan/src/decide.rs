@@ -253,6 +253,11 @@ impl Decider<'_> {
         }
         match &record.state {
             State::Stopped { .. } => self.start(record, desired, "it was asked to"),
+            // The agent died between the two halves of a restart, or it ended while it waited for
+            // its turn: no policy is asked.
+            State::Exited { .. } if record.restart_requested => {
+                self.start(record, desired, "a restart was asked for");
+            }
             State::Exited { exit } => self.ended(record, service, desired, Some(*exit)),
             State::Refused { .. } => self.ended(record, service, desired, None),
             State::Running { .. } => self.running(record, service, desired, transient, room),
