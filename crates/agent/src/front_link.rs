@@ -164,7 +164,11 @@ impl FrontLink {
     ) -> Result<Vec<Problem>, ClientError> {
         match client.publish(snapshot).await {
             Ok(ack) => return Ok(ack.problems),
-            Err(ClientError::NoFront(_)) if snapshot.is_empty() => return Ok(Vec::new()),
+            Err(ClientError::NoFront(_)) if snapshot.is_empty() => {
+                // The next one must not serve for a moment what a dead one was told.
+                brickyard_front::process::clear(&self.root);
+                return Ok(Vec::new());
+            }
             Err(ClientError::NoFront(_)) => self.start(),
             Err(err) => return Err(err),
         }

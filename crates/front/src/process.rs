@@ -146,6 +146,7 @@ pub async fn serve(root: &Utf8Path, stop: CancellationToken) -> Result<Ended, Se
     let _ = fs::remove_file(root.join(SOCKET));
     if ended == Ended::Empty {
         let _ = fs::remove_file(root.join(SNAPSHOT));
+        let _ = fs::remove_file(root.join(format!("{SNAPSHOT}.new")));
         let _ = fs::remove_file(root.join(LOCK));
     }
     Ok(ended)
@@ -170,6 +171,20 @@ async fn lock(root: &Utf8Path) -> io::Result<Option<File>> {
             return Ok(None);
         }
         sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Takes away what a front left that died before it was told that nothing is left to serve. One
+/// that runs is left alone.
+pub fn clear(root: &Utf8Path) {
+    let Ok(lock) = File::options().write(true).open(root.join(LOCK)) else {
+        return;
+    };
+    if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        let half_written = format!("{SNAPSHOT}.new");
+        for name in [SOCKET, SNAPSHOT, &half_written, LOCK] {
+            let _ = fs::remove_file(root.join(name));
+        }
     }
 }
 

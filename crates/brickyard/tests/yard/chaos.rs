@@ -149,6 +149,22 @@ fn agent_and_front_that_die_together_come_back_together() {
 }
 
 #[test]
+fn a_front_that_died_leaves_nothing_behind() {
+    let yard = yard_with_box();
+    let (project, _) = project(&yard);
+    project.up();
+    // Until it is started again, a second may pass: `down` comes first.
+    helpers(&yard, "__front").into_iter().for_each(kill_and_wait);
+    let _ = project.run(&["down", "-v"]).ok();
+    let files = yard.root().read_dir_utf8().expect("the root stays").flatten();
+    let left: Vec<String> = files
+        .map(|entry| entry.file_name().to_owned())
+        .filter(|name| name.starts_with("front.") && name != "front.log")
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
 fn an_instance_whose_monitor_dies_is_not_lost_from_sight() {
     let yard = yard_with_box();
     let (project, port) = project(&yard);
