@@ -631,9 +631,7 @@ impl Native {
         self.layout.remove(&cgroup).map_err(failed("remove its cgroup"))?;
         network::destroy(&self.paths.network_namespace(key), &self.paths.host_link(key))
             .map_err(failed("remove its network"))?;
-        if let Some(facts) = self.facts(key) {
-            plot::release(&dir, facts.uid_base).map_err(failed("give its id range back"))?;
-        }
+        plot::release(&dir).map_err(failed("give its id range back"))?;
         match fs::remove_dir_all(&dir) {
             Err(err) if err.kind() != ErrorKind::NotFound => {
                 Err(failed("remove its directory")(err))

@@ -87,15 +87,18 @@ pub(crate) fn claim(owner: &Utf8Path, former: Option<u32>) -> io::Result<Plot> {
     Ok(plot)
 }
 
-/// Gives a plot back.
-pub(crate) fn release(owner: &Utf8Path, uid_base: u32) -> io::Result<()> {
+/// Gives back whatever plot `owner` has, and those of owners that are not there any more. A start
+/// that was killed may have claimed one without a record of it.
+pub(crate) fn release(owner: &Utf8Path) -> io::Result<()> {
     let _lock = lock()?;
-    let Some(plot) = Plot::of_uid_base(uid_base) else {
-        return Ok(());
-    };
-    let path = claim_path(plot);
-    if fs::read_to_string(&path).is_ok_and(|text| text.trim() == owner) {
-        fs::remove_file(path)?;
+    for entry in fs::read_dir(CLAIMS)? {
+        let path = entry?.path();
+        let text = fs::read_to_string(&path)?;
+        let claimed = Utf8Path::new(text.trim());
+        // One whose writer was killed names nobody: who writes holds the lock.
+        if claimed == owner || !claimed.exists() {
+            fs::remove_file(path)?;
+        }
     }
     Ok(())
 }
