@@ -38,6 +38,11 @@ impl Draft {
 
 /// Gives events their cursors. One commit at a time, so that cursors are seen in their order.
 pub(crate) struct Journal {
+    pen: Arc<Pen>,
+}
+
+/// What writes; it outlives a caller that does not wait for its answer.
+struct Pen {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     next: Mutex<u64>,
@@ -56,13 +61,14 @@ impl Journal {
             .last()
             .and_then(|entry| entry.key.strip_prefix(keys::JOURNAL)?.parse::<u64>().ok());
         let next = Mutex::new(last.map_or(1, |cursor| cursor + 1));
-        Ok(Self { store, clock, next, broken: watch::channel(None).0 })
+        let broken = watch::channel(None).0;
+        Ok(Self { pen: Arc::new(Pen { store, clock, next, broken }) })
     }
 
     /// Resolves when the store takes no more writes, as after a full disk: only opening it anew
     /// helps.
     pub(crate) async fn broken(&self) -> brickyard_store::Error {
-        let mut broken = self.broken.subscribe();
+        let mut broken = self.pen.broken.subscribe();
         match broken.wait_for(Option::is_some).await.map(|found| found.clone()) {
             Ok(Some(error)) => error,
             // The sender lives as long as this does.
@@ -75,8 +81,28 @@ impl Journal {
         self.commit(Txn::new(), vec![event]).await.map(drop)
     }
 
-    /// Commits a transaction with its events.
+    /// Commits a transaction with its events. A caller that is dropped meanwhile, as when the agent
+    /// ends, stops nothing: a transaction may be on disk already, and the next event must not get
+    /// the cursor of one of its.
     pub(crate) async fn commit(
+        &self,
+        txn: Txn,
+        events: Vec<Draft>,
+    ) -> Result<Outcome, brickyard_store::Error> {
+        let pen = Arc::clone(&self.pen);
+        match tokio::spawn(async move { pen.commit(txn, events).await }).await {
+            Ok(done) => done,
+            Err(err) => match err.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime ends, and whoever asked with it.
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+}
+
+impl Pen {
+    async fn commit(
         &self,
         mut txn: Txn,
         events: Vec<Draft>,
