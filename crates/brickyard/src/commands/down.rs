@@ -19,6 +19,9 @@ pub(crate) struct DownArgs {
     volumes: bool,
 }
 
+/// How often it is tried when an agent ends instead of answering.
+const TRIES: u32 = 3;
+
 impl DownArgs {
     /// What `down` does without flags.
     pub(crate) fn keeping_volumes() -> Self {
@@ -29,23 +32,27 @@ impl DownArgs {
 pub(crate) async fn run(ui: &Ui, context: &Context, args: &DownArgs) -> Result<(), CommandError> {
     let key = context.key(ui).await?;
     let client = context.client()?;
-    let agent: AgentView = match client.get("/v1/agent").await {
-        Ok(agent) => agent,
-        Err(ClientError::NoAgent { .. }) => {
-            if !context.root()?.join(brickyard_agent::STORE).exists() {
-                ui.say(&format!("nothing runs in /{}/{}", key.system, key.environment));
-                return Ok(());
-            }
-            // Things may be left of an agent that died: a new one knows them.
-            context.agent().await?.get("/v1/agent").await?
+    let nothing = || ui.say(&format!("nothing runs in /{}/{}", key.system, key.environment));
+    let mut tries = 0;
+    let (agent, done) = loop {
+        let Some(agent) = agent(context, &client).await? else {
+            nothing();
+            return Ok(());
+        };
+        let command = Command::Down { volumes: args.volumes };
+        let done = follow::send(ui, &client, &key, &command).await;
+        tries += 1;
+        // One that just ends, because a former `down` is done, may still take the call.
+        let is_answered = matches!(done, Ok(_) | Err(CommandError::Failed { .. }));
+        if is_answered || tries == TRIES || !ends_soon(agent.pid).await {
+            break (agent, done);
         }
-        Err(err) => return Err(err.into()),
     };
-    match follow::send(ui, &client, &key, &Command::Down { volumes: args.volumes }).await {
+    match done {
         Err(CommandError::Failed { kind: brickyard_api::FailureKind::NotFound, .. }) => {
             // The agent may just have finished what a former `down` began.
             wait_for_own_end(&client, &agent).await;
-            ui.say(&format!("nothing runs in /{}/{}", key.system, key.environment));
+            nothing();
             Ok(())
         }
         Err(err) => Err(err),
@@ -57,6 +64,35 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &DownArgs) -> Result<(
             Ok(())
         }
     }
+}
+
+/// The agent that takes things down; none where there is nothing.
+async fn agent(
+    context: &Context,
+    client: &brickyard_api::Client,
+) -> Result<Option<AgentView>, CommandError> {
+    match client.get("/v1/agent").await {
+        Ok(agent) => Ok(Some(agent)),
+        Err(ClientError::NoAgent { .. } | ClientError::Broken(_)) => {
+            if !context.root()?.join(brickyard_agent::STORE).exists() {
+                return Ok(None);
+            }
+            // Things may be left of an agent that died: a new one knows them.
+            Ok(Some(context.agent().await?.get("/v1/agent").await?))
+        }
+        Err(err) => Err(err.into()),
+    }
+}
+
+/// Whether an agent that did not answer is on its way out.
+async fn ends_soon(pid: u32) -> bool {
+    for _ in 0..100 {
+        if has_ended(pid) {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    false
 }
 
 /// An agent that was started by `up` ends by itself when the yard is empty: then the command
