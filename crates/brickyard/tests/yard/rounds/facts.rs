@@ -197,9 +197,13 @@ pub(super) fn files(yard: &Yard, rows: &[Value]) -> Vec<String> {
             problems.push(format!("`{}` is left", entry.path()));
         }
     }
+    let running = running(rows);
     for path in walk(yard.root()) {
         let name = path.file_name().unwrap_or_default();
-        let is_staged = name.starts_with('.') && name.contains(".brickyard");
+        // What is staged in one that was stopped meanwhile goes when it is started again.
+        let inside = path.strip_prefix(&instances).ok().and_then(|rest| rest.iter().next());
+        let is_still = inside.is_some_and(|key| !running.contains_key(key));
+        let is_staged = name.starts_with('.') && name.contains(".brickyard") && !is_still;
         if name.ends_with(".new") || is_staged || path.starts_with(yard.root().join("images/tmp")) {
             problems.push(format!("`{path}` is left"));
         }
