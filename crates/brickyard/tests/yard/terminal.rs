@@ -116,6 +116,21 @@ fn screen(yard: &Yard, arguments: &[&str]) -> Screen {
     Screen::of(yard.command(&all))
 }
 
+/// What holds the caller's terminal could read what is typed there after the command has ended.
+#[test]
+fn without_a_terminal_inside_the_callers_own_stays_outside() {
+    let yard = yard_with_box();
+    let _project = sleeper(&yard);
+    let script = "for n in 0 1 2; do [ -t $n ] && echo has $n; done; echo none more; \
+                  read line; echo got $line >&2; (sleep 1000 &); exit 3";
+    let mut screen = screen(&yard, &["exec", "-T", "app", "sh", "-c", script]);
+    screen.shows("none more\r\n");
+    screen.types("typed\n");
+    screen.shows("got typed\r\n");
+    assert!(!screen.text().contains("has "), "{}", screen.text());
+    screen.ends_with(3);
+}
+
 #[test]
 fn exec_gets_a_terminal_of_the_instance() {
     let yard = yard_with_box();
