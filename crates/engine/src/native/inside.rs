@@ -376,7 +376,8 @@ fn make_dirs(root: &OwnedFd, path: &Utf8Path) -> io::Result<()> {
     Ok(())
 }
 
-fn mount_id(fd: impl AsFd) -> io::Result<u64> {
+/// Which mount an open file lies on.
+pub(super) fn mount_id(fd: impl AsFd) -> io::Result<u64> {
     let stat = rustix::fs::statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
     Ok(stat.stx_mnt_id)
 }

@@ -162,6 +162,7 @@ impl Rootfs {
             whole.push(name);
             parent = match self.open(&whole, flags, Mode::empty()) {
                 Err(err) if err.kind() == ErrorKind::NotFound => {
+                    self.may_make_in(&parent)?;
                     rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755))?;
                     self.give(&parent, name, 0, 0)?;
                     self.open(&whole, flags, Mode::empty())?
@@ -170,6 +171,44 @@ impl Rootfs {
             };
         }
         Ok(parent)
+    }
+
+    /// Refuses to make anything with the machine's rights on another mount than the image's.
+    fn may_make_in(&self, parent: &OwnedFd) -> io::Result<()> {
+        match self.uid_base == 0 || inside::mount_id(parent)? == inside::mount_id(&self.root)? {
+            true => Ok(()),
+            false => Err(ErrorKind::CrossesDevices.into()),
+        }
+    }
+
+    /// Opens a directory inside; what is missing of it on a mount, the instance's own root makes.
+    pub(crate) fn ensure_dir_anywhere(
+        &self,
+        path: &Utf8Path,
+        user_namespace: BorrowedFd<'_>,
+    ) -> io::Result<OwnedFd> {
+        match self.ensure_dir(path) {
+            Err(err) if err.kind() == ErrorKind::CrossesDevices => {
+                self.as_its_root(user_namespace, |within| within.ensure_dir(path).map(drop))?;
+                self.ensure_dir(path)
+            }
+            other => other,
+        }
+    }
+
+    /// Works in a child that has nobody's rights but those of the instance's root.
+    fn as_its_root(
+        &self,
+        user_namespace: BorrowedFd<'_>,
+        work: impl FnOnce(&Self) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let root = self.root.try_clone()?;
+        let within = Self { root, uid_base: 0, limits: ResolveFlags::empty() };
+        in_child(|| {
+            enter_user(user_namespace)?;
+            become_user(0, 0, &[])?;
+            work(&within)
+        })
     }
 
     /// Sets the owner of `name` in `dir`, in ids as the instance counts them.
@@ -185,11 +224,7 @@ impl Rootfs {
         files: &[&FileWrite],
         user_namespace: BorrowedFd<'_>,
     ) -> io::Result<()> {
-        let root = self.root.try_clone()?;
-        let within = Rootfs { root, uid_base: 0, limits: ResolveFlags::empty() };
-        in_child(|| {
-            enter_user(user_namespace)?;
-            become_user(0, 0, &[])?;
+        self.as_its_root(user_namespace, |within| {
             files.iter().try_for_each(|file| {
                 within.write(file).map_err(context(format!("write `{}`", file.dest)))
             })
@@ -264,7 +299,8 @@ impl Rootfs {
                         ..Attributes::default()
                     },
                 )?;
-                return attach(tree, self.ensure_dir(&mount.target)?);
+                let target = self.ensure_dir_anywhere(&mount.target, user_namespace)?;
+                return attach(tree, target);
             }
             MountKind::Volume { name } => {
                 let path = paths.volume(&request.id.environment, name);
@@ -292,9 +328,9 @@ impl Rootfs {
         let mapped = Attributes { idmap: Some(user_namespace), ..Attributes::default() };
         set_attributes(&tree, mapped).map_err(context(format!("map the ids of `{source}`")))?;
         let target = if source.is_dir() {
-            self.ensure_dir(&mount.target)?
+            self.ensure_dir_anywhere(&mount.target, user_namespace)?
         } else {
-            self.ensure_file(&mount.target)?
+            self.ensure_file(&mount.target, user_namespace)?
         };
         attach(tree, target)
     }
@@ -331,16 +367,19 @@ impl Rootfs {
         fs::rename(&staged, path)
     }
 
-    fn ensure_file(&self, path: &Utf8Path) -> io::Result<OwnedFd> {
+    fn ensure_file(&self, path: &Utf8Path, user_namespace: BorrowedFd<'_>) -> io::Result<OwnedFd> {
         match self.open(path, OFlags::PATH, Mode::empty()) {
             Err(err) if err.kind() == ErrorKind::NotFound => {
-                self.write(&FileWrite {
+                let file = FileWrite {
                     dest: path.to_owned(),
                     contents: Vec::new(),
                     mode: 0o644,
                     uid: 0,
                     gid: 0,
-                })?;
+                };
+                if !self.write_plain(&file)? {
+                    self.write_inside(&[&file], user_namespace)?;
+                }
                 self.open(path, OFlags::PATH, Mode::empty())
             }
             other => other,

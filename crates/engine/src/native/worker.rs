@@ -277,7 +277,8 @@ fn write_files(
         rootfs.write_inside(&on_mounts, user_namespace)?;
     }
     let dir = &request.spec.working_dir;
-    rootfs.ensure_dir(dir).map(drop).map_err(context(format!("open `{dir}`")))
+    let opened = rootfs.ensure_dir_anywhere(dir, user_namespace);
+    opened.map(drop).map_err(context(format!("open `{dir}`")))
 }
 
 fn name_files(request: &StartRequest, facts: &EnvironmentFacts) -> Vec<FileWrite> {

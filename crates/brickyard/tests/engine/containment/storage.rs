@@ -117,6 +117,44 @@ async fn mounts_below_a_read_only_bind_are_read_only() {
     cell.end().await;
 }
 
+/// Directories that are missing on a volume its instance makes itself, and on a bind it may not: a
+/// link of the image's must not make the machine's root do that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn directories_on_other_mounts_are_made_with_the_instances_rights() {
+    let cell = Cell::with(|_, request| {
+        request.spec.mounts.push(volume("data", "/data"));
+        let kind = MountKind::Tmpfs { size_bytes: None, mode: None };
+        let target = "/data/deep/memory".into();
+        request.spec.mounts.push(Mount { target, kind, read_only: false });
+        request.spec.working_dir = "/data/work/here".into();
+    })
+    .await;
+    assert_eq!(cell.sh("pwd; stat -c %u /data/deep /data/work").await, "/data/work/here\n0\n0");
+    let source = cell.bench.root.join("bind");
+    let below = Mounted::memory(source.join("below"));
+    let shut = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&below.0, shut).unwrap();
+    let link = cell.bench.root.join("layer/link");
+    std::os::unix::fs::symlink("/bind/below", link).unwrap();
+    let kind = MountKind::Bind { source, create: false };
+    let bind = Mount { target: "/bind".into(), kind, read_only: false };
+    let kind = MountKind::Tmpfs { size_bytes: None, mode: None };
+    let memory = Mount { target: "/link/memory".into(), kind, read_only: false };
+    for (work, more) in [("/link/made", None), ("/", Some(memory))] {
+        let mut request = cell.bench.request("linked", &["sleep", "1000"]);
+        request.spec.working_dir = work.into();
+        request.spec.mounts = std::iter::once(bind.clone()).chain(more).collect();
+        let refused = cell.bench.engine.start(&request).await.unwrap_err().whole();
+        assert!(refused.contains("/link") && refused.contains("denied"), "{refused}");
+        assert_eq!(std::fs::read_dir(&below.0).unwrap().count(), 0);
+    }
+    drop(below);
+    cell.bench.engine.remove(&cell.id).await.unwrap();
+    let data = "data".parse().unwrap();
+    cell.bench.engine.remove_volume(&cell.bench.key, &data).await.unwrap();
+    cell.end().await;
+}
+
 /// An image's link from /etc to a bind makes nobody but the instance's own root write there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_that_we_write_do_not_follow_links_onto_binds() {
