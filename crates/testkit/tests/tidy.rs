@@ -290,3 +290,30 @@ fn every_error_has_its_section() {
     let unused: Vec<String> = sections.difference(&used).map(ToString::to_string).collect();
     none("sections of codes that nothing uses", &unused);
 }
+
+#[test]
+fn every_abuse_has_its_row() {
+    let path = workspace().join("docs/security.md");
+    let text = fs::read_to_string(&path).expect("docs/security.md is there");
+    let mut missing = Vec::new();
+    let mut count = 0;
+    for (path, source) in sources() {
+        if !path.contains("/tests/engine/containment/") {
+            continue;
+        }
+        let lines: Vec<&str> = source.lines().collect();
+        for pair in lines.windows(2).filter(|pair| is_test(pair[0])) {
+            count += 1;
+            let name = function_name(pair[1]).unwrap_or(pair[1]);
+            if !text.contains(&format!("{name}`")) {
+                missing.push(format!("{path}: {name}"));
+            }
+        }
+    }
+    assert!(count > 30, "only {count} tests were found");
+    none("abuses that docs/security.md does not name", &missing);
+}
+
+fn is_test(line: &str) -> bool {
+    line == "#[test]" || line.starts_with("#[tokio::test")
+}
