@@ -41,6 +41,25 @@ pub fn file_write(file: &RenderedFile) -> FileWrite {
     }
 }
 
+/// Why a file that was tried is not staged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Objection {
+    /// Its check refuses it.
+    Refused(String),
+    /// It could not be tried; another time it may be.
+    Failed(String),
+}
+
+impl Objection {
+    /// What a person needs to know.
+    #[must_use]
+    pub fn into_text(self) -> String {
+        match self {
+            Self::Refused(text) | Self::Failed(text) => text,
+        }
+    }
+}
+
 /// Writes a file beside its destination in a running instance and runs its check; a refused one
 /// is removed again.
 ///
@@ -50,8 +69,9 @@ pub async fn stage_and_check(
     engine: &dyn Engine,
     id: &InstanceId,
     file: &RenderedFile,
-) -> Result<Staged, String> {
-    let staged = engine.stage_file(id, &file_write(file)).await.map_err(|err| err.whole())?;
+) -> Result<Staged, Objection> {
+    let staged = engine.stage_file(id, &file_write(file)).await;
+    let staged = staged.map_err(|err| Objection::Failed(err.whole()))?;
     match check_staged(engine, id, file, &staged).await {
         Ok(()) => Ok(staged),
         Err(reason) => {
@@ -68,11 +88,11 @@ async fn check_staged(
     id: &InstanceId,
     file: &RenderedFile,
     staged: &Staged,
-) -> Result<(), String> {
+) -> Result<(), Objection> {
     let Some(check) = &file.template.check else {
         return Ok(());
     };
-    let argv = expand(check, staged.path.as_str())?;
+    let argv = expand(check, staged.path.as_str()).map_err(Objection::Refused)?;
     let request = ExecRequest::of(&argv);
     let mut run = timeout(CHECK_DEADLINE, engine.exec(id, &request)).await;
     for _ in 1..TRIES {
@@ -81,12 +101,12 @@ async fn check_staged(
         }
     }
     let output = match run {
-        Err(_) => return Err(refusal(file, check, "it took too long")),
-        Ok(done) => done.map_err(|err| err.whole())?,
+        Err(_) => return Err(Objection::Refused(refusal(file, check, "it took too long"))),
+        Ok(done) => done.map_err(|err| Objection::Failed(err.whole()))?,
     };
     match output.code {
         0 => Ok(()),
-        code => Err(refusal(file, check, &said(code, &output.output))),
+        code => Err(Objection::Refused(refusal(file, check, &said(code, &output.output)))),
     }
 }
 
@@ -100,15 +120,33 @@ pub async fn place(
     file: &RenderedFile,
     staged: Option<Staged>,
 ) -> Result<(), String> {
-    let staged = match staged {
-        Some(staged) => staged,
-        None if file.template.check.is_none() => {
-            let placed = engine.place_file(id, &file_write(file)).await;
-            return placed.map_err(|err| err.whole());
+    // A start since then has swept it away: then it is written and checked anew.
+    if let Some(staged) = staged
+        && commit(engine, id, &staged).await.is_ok()
+    {
+        return Ok(());
+    }
+    if file.template.check.is_none() {
+        let placed = engine.place_file(id, &file_write(file)).await;
+        return placed.map_err(|err| err.whole());
+    }
+    let mut tries = 1;
+    loop {
+        let staged = stage_and_check(engine, id, file).await.map_err(Objection::into_text)?;
+        match commit(engine, id, &staged).await {
+            Err(Error::Interrupted { .. }) if tries < TRIES => tries += 1,
+            done => return done.map_err(|err| err.whole()),
         }
-        None => stage_and_check(engine, id, file).await?,
-    };
-    engine.commit_file(id, &staged).await.map_err(|err| err.whole())
+    }
+}
+
+/// Puts a staged file in its place; one that does not get there is removed.
+async fn commit(engine: &dyn Engine, id: &InstanceId, staged: &Staged) -> Result<(), Error> {
+    let done = engine.commit_file(id, staged).await;
+    if done.is_err() {
+        let _ = engine.discard_file(id, staged).await;
+    }
+    done
 }
 
 /// Runs the checks of files that no process has seen yet, in a throw-away of the same spec

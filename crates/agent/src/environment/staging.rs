@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use brickyard_api::{Command, FailureKind, Reason};
 use brickyard_core::{Digest, EventKind, Generation};
-use brickyard_engine::{Engine, InstanceId, Staged};
+use brickyard_engine::{Engine, Error, InstanceId, Staged};
 use brickyard_plan::difference::{RenderedFile, desired};
 use brickyard_plan::{Place, View};
+use brickyard_render::Objection;
 use brickyard_store::Txn;
 use camino::Utf8PathBuf;
 use tokio::sync::oneshot;
@@ -19,6 +20,9 @@ use super::{Accepted, Answer, Environment, Failure, Message};
 use crate::journal::Draft;
 use crate::keys;
 use crate::tasks::OnCancel;
+
+/// How often a file is tried that cannot be written: its instance may just be started again.
+const TRIES: u32 = 2;
 
 /// One file in one instance.
 type FileKey = (InstanceId, Utf8PathBuf);
@@ -79,7 +83,7 @@ impl Environment {
             }
             while let Some(trial) = trials.join_next().await {
                 match trial {
-                    Ok(Ok(one)) => staged.push(one),
+                    Ok(Ok(one)) => staged.extend(one),
                     Ok(Err(reason)) => refusals.push(reason),
                     Err(err) => refusals.push(Reason {
                         address: String::new(),
@@ -280,21 +284,36 @@ impl Environment {
     }
 }
 
+/// Tries one file. An instance that ends meanwhile has no say: its next start checks the file.
 async fn try_file(
     engine: Arc<dyn Engine>,
     id: InstanceId,
     file: RenderedFile,
-) -> Result<(FileKey, Digest, Staged), Reason> {
-    let reason = |text| Reason {
-        address: format!(
-            "/{}/{}/{}/{}",
-            id.environment.system, id.environment.environment, id.service, id.slot
-        ),
-        text,
-        log: Vec::new(),
+) -> Result<Option<(FileKey, Digest, Staged)>, Reason> {
+    let mut tries = 1;
+    let text = loop {
+        match brickyard_render::stage_and_check(&*engine, &id, &file).await {
+            Ok(staged) => {
+                let dest = file.template.dest.clone();
+                return Ok(Some(((id, dest), file.digest, staged)));
+            }
+            Err(objection) => {
+                let runs = engine.usage(&id).await;
+                if let Err(Error::NotRunning { .. } | Error::Unknown { .. }) = runs {
+                    return Ok(None);
+                }
+                match objection {
+                    Objection::Failed(_) if tries < TRIES => tries += 1,
+                    objection => break objection.into_text(),
+                }
+            }
+        }
     };
-    let staged = brickyard_render::stage_and_check(&*engine, &id, &file).await.map_err(reason)?;
-    Ok(((id.clone(), file.template.dest.clone()), file.digest, staged))
+    let address = format!(
+        "/{}/{}/{}/{}",
+        id.environment.system, id.environment.environment, id.service, id.slot
+    );
+    Err(Reason { address, text, log: Vec::new() })
 }
 
 fn check_key(key: &str) -> Result<(), String> {

@@ -193,22 +193,12 @@ pub(crate) enum FileStep {
     Stage { mode: u32, uid: u32, gid: u32 },
     /// Write it beside its destination and put it in its place.
     Place { mode: u32, uid: u32, gid: u32 },
-    /// Put it in its place; `repeated` says that it may lie there already.
-    Commit { repeated: bool },
+    /// Put it in its place.
+    Commit,
     /// Remove it.
     Discard,
     /// Remove what former agents left staged for these destinations.
     Sweep { dests: Vec<Utf8PathBuf>, kept: String },
-}
-
-impl FileStep {
-    /// The step after one whose process was killed in the middle.
-    pub(crate) fn once_more(self) -> Self {
-        match self {
-            Self::Commit { .. } => Self::Commit { repeated: true },
-            other => other,
-        }
-    }
 }
 
 /// Counts the files that this process has staged.
@@ -284,10 +274,7 @@ fn change(job: &FileJob, contents: &[u8]) -> io::Result<()> {
             stage(&dir, staged, contents, mode, (uid, gid))?;
             Ok(rustix::fs::renameat(&dir, staged, &dir, name)?)
         }
-        FileStep::Commit { repeated } => match rustix::fs::renameat(&dir, staged, &dir, name) {
-            Err(rustix::io::Errno::NOENT) if repeated => Ok(()),
-            other => Ok(other?),
-        },
+        FileStep::Commit => Ok(rustix::fs::renameat(&dir, staged, &dir, name)?),
         FileStep::Discard => remove_if_there(&dir, staged),
     }
 }

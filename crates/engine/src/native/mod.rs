@@ -178,7 +178,8 @@ impl Native {
         Ok(command)
     }
 
-    /// Changes files inside; every step can be repeated where its process was killed.
+    /// Changes files inside. Where its process was killed, a step is repeated, but for one: whether a
+    /// staged file came into its place or is lost cannot be told afterwards.
     async fn change_file(
         &self,
         id: &InstanceId,
@@ -187,10 +188,10 @@ impl Native {
         contents: &[u8],
     ) -> Result<(), Error> {
         let (dest, staged) = (staged.dest.clone(), staged.path.clone());
-        let mut job = FileJob { target: self.target(id)?, dest, staged, step };
+        let job = FileJob { target: self.target(id)?, dest, staged, step };
         for _ in 1..TRIES {
             match self.change_file_once(id, &job, contents).await {
-                Err(Error::Interrupted { .. }) => job.step = job.step.once_more(),
+                Err(Error::Interrupted { .. }) if !matches!(job.step, FileStep::Commit) => {}
                 other => return other,
             }
         }
@@ -545,7 +546,7 @@ impl Engine for Native {
     }
 
     async fn commit_file(&self, id: &InstanceId, staged: &Staged) -> Result<(), Error> {
-        self.change_file(id, staged, FileStep::Commit { repeated: false }, &[]).await
+        self.change_file(id, staged, FileStep::Commit, &[]).await
     }
 
     async fn discard_file(&self, id: &InstanceId, staged: &Staged) -> Result<(), Error> {

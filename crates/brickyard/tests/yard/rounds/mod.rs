@@ -395,7 +395,8 @@ fn wait_for_or<T>(deadline: Duration, mut look: impl FnMut() -> Option<T>) -> Op
 
 impl Drop for Rounds<'_> {
     fn drop(&mut self) {
-        if let Some(mut agent) = self.agent.take() {
+        // After a failure the yard still asks it for the last events, and kills it then.
+        if let Some(mut agent) = self.agent.take().filter(|_| !std::thread::panicking()) {
             let _ = agent.kill();
             let _ = agent.wait();
         }
