@@ -84,3 +84,27 @@ pub fn attach(mount: impl AsFd, target: impl AsFd) -> io::Result<()> {
     let empty = CString::default();
     Ok(rustix::mount::move_mount(mount, empty.as_c_str(), target, empty.as_c_str(), flags)?)
 }
+
+/// Opens a path below `dir` under rules of how it may resolve. The kernel asks for another try when
+/// anything was renamed or mounted meanwhile, anywhere, and it cannot say whether `..` led out.
+///
+/// # Errors
+/// As `openat2(2)`.
+pub fn open_within(
+    dir: impl AsFd,
+    path: impl rustix::path::Arg + Copy,
+    flags: rustix::fs::OFlags,
+    mode: rustix::fs::Mode,
+    resolve: rustix::fs::ResolveFlags,
+) -> rustix::io::Result<std::os::fd::OwnedFd> {
+    /// One try takes microseconds; so many fail only where something mounts without end.
+    const TRIES_MAX: usize = 1000;
+    let mut last = rustix::io::Errno::AGAIN;
+    for _ in 0..TRIES_MAX {
+        match rustix::fs::openat2(&dir, path, flags, mode, resolve) {
+            Err(err @ (rustix::io::Errno::AGAIN | rustix::io::Errno::INTR)) => last = err,
+            other => return other,
+        }
+    }
+    Err(last)
+}

@@ -10,11 +10,11 @@ use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use brickyard_sys::mount::{Attributes, clone_tree, set_attributes};
+use brickyard_sys::mount::{Attributes, clone_tree, open_within, set_attributes};
 use brickyard_sys::namespace::{Join, enter};
 use brickyard_sys::process::{self, Fork};
 use camino::{Utf8Path, Utf8PathBuf};
-use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, StatxFlags, Uid, openat2};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, StatxFlags, Uid};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 
@@ -312,10 +312,10 @@ fn writable_dir(path: &Utf8Path) -> io::Result<OwnedFd> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let root = rustix::fs::openat(CWD, "/", flags, Mode::empty())?;
     let open = |root: &OwnedFd| -> io::Result<OwnedFd> {
-        match openat2(root, path.as_std_path(), flags, Mode::empty(), resolve) {
+        match open_within(root, path.as_std_path(), flags, Mode::empty(), resolve) {
             Err(rustix::io::Errno::NOENT) => {
                 make_dirs(root, path)?;
-                Ok(openat2(root, path.as_std_path(), flags, Mode::empty(), resolve)?)
+                Ok(open_within(root, path.as_std_path(), flags, Mode::empty(), resolve)?)
             }
             other => Ok(other?),
         }
@@ -347,7 +347,7 @@ fn writable_dir(path: &Utf8Path) -> io::Result<OwnedFd> {
 fn make_dirs(root: &OwnedFd, path: &Utf8Path) -> io::Result<()> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let mut parent = openat2(root, ".", flags, Mode::empty(), resolve)?;
+    let mut parent = open_within(root, ".", flags, Mode::empty(), resolve)?;
     let mut whole = Utf8PathBuf::from("/");
     for name in path.components().filter_map(|part| match part {
         camino::Utf8Component::Normal(name) => Some(name),
@@ -358,7 +358,7 @@ fn make_dirs(root: &OwnedFd, path: &Utf8Path) -> io::Result<()> {
             Ok(()) | Err(rustix::io::Errno::EXIST) => {}
             Err(err) => return Err(err.into()),
         }
-        parent = openat2(root, whole.as_std_path(), flags, Mode::empty(), resolve)?;
+        parent = open_within(root, whole.as_std_path(), flags, Mode::empty(), resolve)?;
     }
     Ok(())
 }

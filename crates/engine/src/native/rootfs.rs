@@ -9,11 +9,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::chown;
 
 use brickyard_core::spec::{Mount, MountKind};
-use brickyard_sys::mount::{Attributes, attach, clone_tree, set_attributes};
+use brickyard_sys::mount::{Attributes, attach, clone_tree, open_within, set_attributes};
 use brickyard_sys::namespace::enter_user;
 use brickyard_sys::process::{become_user, in_child};
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
-use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid, openat2};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
 use super::paths::{InstancePaths, Paths};
@@ -140,7 +140,7 @@ impl Rootfs {
     /// Opens a path as the instance will see it: symlinks resolve inside, nothing leads out.
     fn open(&self, path: &Utf8Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | self.limits;
-        Ok(openat2(&self.root, path.as_std_path(), flags | OFlags::CLOEXEC, mode, resolve)?)
+        Ok(open_within(&self.root, path.as_std_path(), flags | OFlags::CLOEXEC, mode, resolve)?)
     }
 
     /// Opens a directory inside, making what is missing of it.

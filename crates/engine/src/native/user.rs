@@ -3,7 +3,8 @@
 use std::io::Read;
 use std::os::fd::AsFd;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use brickyard_sys::mount::open_within;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 use serde::{Deserialize, Serialize};
 
 /// A resolved user.
@@ -76,7 +77,7 @@ fn read_inside(root: impl AsFd, path: &str) -> String {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let mut text = String::new();
-    if let Ok(fd) = openat2(root, path, flags, Mode::empty(), resolve) {
+    if let Ok(fd) = open_within(root, path, flags, Mode::empty(), resolve) {
         let file = std::fs::File::from(fd);
         // An image may hold any file here: what is longer than a MiB is no user table.
         let _ = file.take(1 << 20).read_to_string(&mut text);
