@@ -21,6 +21,11 @@ const CGROUP2_MAGIC: i64 = 0x6367_7270;
 /// How long a cgroup may take to let go of its last process, or to stand still.
 const EMPTY_DEADLINE: Duration = Duration::from_secs(10);
 
+/// Where hybrid machines have their unified hierarchy.
+const HYBRID: &str = "/sys/fs/cgroup/unified";
+/// Where one is mounted on a machine that has none.
+const OWN: &str = "/run/brickyard/cgroup";
+
 /// Where the machine's hierarchies are.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
@@ -38,12 +43,12 @@ impl Layout {
         if is_unified("/sys/fs/cgroup") {
             return Ok(Self { unified: "/sys/fs/cgroup".into(), legacy: Vec::new() });
         }
-        if !is_unified("/sys/fs/cgroup/unified") {
+        let Some(unified) = [HYBRID, OWN].into_iter().find(|path| is_unified(path)) else {
             return Err(io::Error::other(
                 "no unified cgroup hierarchy is mounted at /sys/fs/cgroup or \
                  /sys/fs/cgroup/unified; mount one (mount -t cgroup2 none /sys/fs/cgroup/unified)",
             ));
-        }
+        };
         let mounts = fs::read_to_string("/proc/self/mounts")?;
         let mut legacy: Vec<Utf8PathBuf> = mounts
             .lines()
@@ -53,7 +58,20 @@ impl Layout {
             .collect();
         legacy.sort();
         legacy.dedup();
-        Ok(Self { unified: "/sys/fs/cgroup/unified".into(), legacy })
+        Ok(Self { unified: unified.into(), legacy })
+    }
+
+    /// As [`Layout::detect`]; a machine with v1 hierarchies alone gets a unified one beside them, at a
+    /// place of our own. It has no controllers, and stays until the next boot.
+    pub(crate) fn detect_or_mount() -> io::Result<Self> {
+        Self::detect().or_else(|err| {
+            if !Utf8Path::new("/sys/fs/cgroup/memory").exists() {
+                return Err(err);
+            }
+            fs::create_dir_all(OWN)?;
+            rustix::mount::mount("none", OWN, "cgroup2", rustix::mount::MountFlags::empty(), None)?;
+            Self::detect()
+        })
     }
 
     fn hierarchies(&self) -> impl Iterator<Item = &Utf8PathBuf> {

@@ -96,7 +96,7 @@ impl Native {
     /// When this machine lacks what the engine needs, with what to do about it.
     pub fn open(root: &Utf8Path, binary: &Utf8Path) -> Result<Self, Error> {
         let paths = Paths::new(root);
-        let layout = Layout::detect().map_err(Error::io("find the cgroup hierarchies"))?;
+        let layout = Layout::detect_or_mount().map_err(Error::io("find the cgroup hierarchies"))?;
         for dir in [root.to_owned(), paths.environments()] {
             ensure_passable(&dir).map_err(Error::io(format!("make `{dir}`")))?;
         }
