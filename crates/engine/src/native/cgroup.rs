@@ -43,12 +43,15 @@ impl Layout {
         if is_unified("/sys/fs/cgroup") {
             return Ok(Self { unified: "/sys/fs/cgroup".into(), legacy: Vec::new() });
         }
-        let Some(unified) = [HYBRID, OWN].into_iter().find(|path| is_unified(path)) else {
-            return Err(io::Error::other(
+        let found = [HYBRID, OWN].into_iter().find(|path| is_unified(path));
+        // Opening the engine mounts it beside hierarchies of v1 that are alone.
+        let alone = Utf8Path::new("/sys/fs/cgroup/memory").exists().then_some(OWN);
+        let unified = found.or(alone).ok_or_else(|| {
+            io::Error::other(
                 "no unified cgroup hierarchy is mounted at /sys/fs/cgroup or \
                  /sys/fs/cgroup/unified; mount one (mount -t cgroup2 none /sys/fs/cgroup/unified)",
-            ));
-        };
+            )
+        })?;
         let mounts = fs::read_to_string("/proc/self/mounts")?;
         let mut legacy: Vec<Utf8PathBuf> = mounts
             .lines()
@@ -64,14 +67,14 @@ impl Layout {
     /// As [`Layout::detect`]; a machine with v1 hierarchies alone gets a unified one beside them, at a
     /// place of our own. It has no controllers, and stays until the next boot.
     pub(crate) fn detect_or_mount() -> io::Result<Self> {
-        Self::detect().or_else(|err| {
-            if !Utf8Path::new("/sys/fs/cgroup/memory").exists() {
-                return Err(err);
-            }
+        let layout = Self::detect()?;
+        let is_there = rustix::fs::statfs(layout.unified.as_std_path())
+            .is_ok_and(|stat| stat.f_type == CGROUP2_MAGIC);
+        if !is_there {
             fs::create_dir_all(OWN)?;
             rustix::mount::mount("none", OWN, "cgroup2", rustix::mount::MountFlags::empty(), None)?;
-            Self::detect()
-        })
+        }
+        Ok(layout)
     }
 
     fn hierarchies(&self) -> impl Iterator<Item = &Utf8PathBuf> {
