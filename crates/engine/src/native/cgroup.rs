@@ -205,7 +205,12 @@ impl Layout {
     /// Removes `cgroup` and its children in every hierarchy; it is empty of processes.
     pub(crate) fn remove(&self, cgroup: &str) -> io::Result<()> {
         for hierarchy in self.hierarchies() {
-            remove_tree(&hierarchy.join(cgroup))?;
+            let dir = hierarchy.join(cgroup);
+            // What an instance has: reading its directories would take longer than removing them.
+            for child in ["c", "m"] {
+                let _ = fs::remove_dir(dir.join(child));
+            }
+            remove_tree(&dir)?;
         }
         Ok(())
     }
@@ -298,30 +303,39 @@ fn expect(what: &str, file: Option<Utf8PathBuf>, wanted: u64, pid: i32) -> Resul
 
 /// Removes a cgroup directory with its children, waiting out the moments in which it is busy.
 fn remove_tree(dir: &Utf8Path) -> io::Result<()> {
+    let start = Instant::now();
+    loop {
+        match fs::remove_dir(dir) {
+            // It has children, or its last process is just going.
+            Err(err) if err.kind() == ErrorKind::ResourceBusy => {
+                if !remove_children(dir)? {
+                    if start.elapsed() > EMPTY_DEADLINE {
+                        return Err(err);
+                    }
+                    sleep(Duration::from_millis(1));
+                }
+            }
+            Err(err) if err.kind() != ErrorKind::NotFound => return Err(err),
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// Removes the children of a cgroup; whether there were any.
+fn remove_children(dir: &Utf8Path) -> io::Result<bool> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
-        Err(err) if err.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(err) if err.kind() == ErrorKind::NotFound => return Ok(false),
         Err(err) => return Err(err),
     };
+    let mut had_any = false;
     for entry in entries.filter_map(Result::ok) {
         if entry.file_type().is_ok_and(|kind| kind.is_dir())
             && let Ok(name) = entry.file_name().into_string()
         {
             remove_tree(&dir.join(name))?;
+            had_any = true;
         }
     }
-    let start = Instant::now();
-    loop {
-        match fs::remove_dir(dir) {
-            Ok(()) => return Ok(()),
-            Err(err) if err.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(err) if err.kind() == ErrorKind::ResourceBusy => {
-                if start.elapsed() > EMPTY_DEADLINE {
-                    return Err(err);
-                }
-                sleep(Duration::from_millis(1));
-            }
-            Err(err) => return Err(err),
-        }
-    }
+    Ok(had_any)
 }

@@ -277,8 +277,7 @@ impl Native {
             .map_err(Error::io("kill a container without a monitor"))?;
         let time_ms = SystemClock::default().now_ms();
         let exit = Exit { code: CODE_UNKNOWN, oom: false, lost: Some(Lost::Monitor), time_ms };
-        write_atomically(&path, &serde_json::to_vec(&exit).unwrap_or_default())
-            .map_err(Error::io(format!("write `{path}`")))?;
+        write_record(&path, &exit).map_err(Error::io(format!("write `{path}`")))?;
         Ok(exit)
     }
 
@@ -368,7 +367,11 @@ impl Engine for Native {
 
     async fn close_environment(&self, key: &EnvironmentKey) -> Result<(), Error> {
         let (engine, key) = (self.clone(), key.clone());
-        blocking(move || engine.close_environment_now(&key)).await
+        blocking(move || {
+            let link = engine.paths.host_link(&key);
+            engine.close_environment_now(&key, |pin| network::destroy(pin, &link))
+        })
+        .await
     }
 
     async fn environments(&self) -> Result<Vec<EnvironmentKey>, Error> {
@@ -621,7 +624,22 @@ impl Native {
         Ok(facts)
     }
 
-    fn close_environment_now(&self, key: &EnvironmentKey) -> Result<(), Error> {
+    /// Takes an environment away whose name nobody uses again: as [`Engine::close_environment`],
+    /// but for its link to the host, for which nobody waits; the kernel takes it away soon.
+    ///
+    /// # Errors
+    /// When something of it does not let go.
+    pub async fn leave_environment(&self, key: &EnvironmentKey) -> Result<(), Error> {
+        let (engine, key) = (self.clone(), key.clone());
+        blocking(move || engine.close_environment_now(&key, network::let_go)).await
+    }
+
+    /// `end_network` is given the path that pins it.
+    fn close_environment_now(
+        &self,
+        key: &EnvironmentKey,
+        end_network: impl FnOnce(&Utf8Path) -> io::Result<()>,
+    ) -> Result<(), Error> {
         let failed = |action: &str| {
             let (key, action) = (key.clone(), action.to_owned());
             move |err| Error::Environment { key, action, err }
@@ -630,8 +648,7 @@ impl Native {
         let cgroup = self.paths.environment_cgroup(key);
         self.layout.kill(&cgroup).map_err(failed("kill what is left in it"))?;
         self.layout.remove(&cgroup).map_err(failed("remove its cgroup"))?;
-        network::destroy(&self.paths.network_namespace(key), &self.paths.host_link(key))
-            .map_err(failed("remove its network"))?;
+        end_network(&self.paths.network_namespace(key)).map_err(failed("remove its network"))?;
         plot::release(&dir).map_err(failed("give its id range back"))?;
         match fs::remove_dir_all(&dir) {
             Err(err) if err.kind() != ErrorKind::NotFound => {
@@ -702,7 +719,7 @@ fn prepare_instance(instance: &InstancePaths, request: &StartRequest) -> io::Res
         Err(err) if err.kind() != ErrorKind::NotFound => return Err(err),
         _ => {}
     }
-    write_atomically(&instance.request(), &serde_json::to_vec(request)?)
+    write_record(&instance.request(), request)
 }
 
 fn names_in(dir: &Utf8Path) -> Vec<String> {
@@ -714,12 +731,27 @@ fn read_json<T: DeserializeOwned>(path: &Utf8Path) -> Option<T> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
-/// Writes a file so that it is there whole or not at all.
+/// Writes a file so that it is there whole or not at all, after a power failure too.
 fn write_atomically(path: &Utf8Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, fs::File::sync_all)
+}
+
+/// Writes a file so that whoever looks sees it whole or not at all. Not synced, which takes longer
+/// than anything else in a start: what a power failure leaves of it tells of an instance that does
+/// not run any more, and one whose records cannot be read counts as [`KnownState::Broken`].
+fn write_record(path: &Utf8Path, record: &impl Serialize) -> io::Result<()> {
+    replace(path, &serde_json::to_vec(record)?, |_| Ok(()))
+}
+
+fn replace(
+    path: &Utf8Path,
+    bytes: &[u8],
+    finish: impl FnOnce(&fs::File) -> io::Result<()>,
+) -> io::Result<()> {
     let temporary = Utf8PathBuf::from(format!("{path}.new"));
     let mut file = fs::File::create(&temporary)?;
     file.write_all(bytes)?;
-    file.sync_all()?;
+    finish(&file)?;
     fs::rename(temporary, path)
 }
 

@@ -81,7 +81,7 @@ fn watch(arguments: &[String]) -> io::Result<()> {
     output.writer.finish()?;
     let oom = layout.oom_kills(&cgroup) > 0;
     let exit = Exit { code, oom, lost: None, time_ms: SystemClock::default().now_ms() };
-    super::write_atomically(&instance.exit(), &serde_json::to_vec(&exit)?)?;
+    super::write_record(&instance.exit(), &exit)?;
     // The runtime's state is of no use any more; the cgroups go when the generation is removed.
     let _ = fs::remove_dir_all(instance.state());
     Ok(())

@@ -83,6 +83,12 @@ pub(crate) fn destroy(pin: &Utf8Path, host_link: &str) -> io::Result<()> {
     if let Ok(index) = link_index(host_link) {
         Netlink::open()?.run(vec![delete_link(index)])?;
     }
+    let_go(pin)
+}
+
+/// Lets go of an environment's network namespace: the kernel takes it away with its links when the
+/// last process in it has ended, some tens of milliseconds later.
+pub(crate) fn let_go(pin: &Utf8Path) -> io::Result<()> {
     if pin.exists() {
         match rustix::mount::unmount(pin.as_std_path(), rustix::mount::UnmountFlags::DETACH) {
             // EINVAL: it was a plain file, the mount was never made or is gone after a reboot.

@@ -207,7 +207,7 @@ fn run(
     let record =
         Record { pid, monitor: i32::try_from(std::process::id()).unwrap_or(0), run: job.run };
     brickyard_sys::process::outlive_parent()?;
-    super::write_atomically(&instance.started(), &serde_json::to_vec(&record)?)?;
+    super::write_record(&instance.started(), &record)?;
     let inherited = brickyard_sys::command::inherited;
     let (stdout, stderr, copies) = match (job.attached, terminal) {
         (Attached::Terminal(_), Some(handed)) => {

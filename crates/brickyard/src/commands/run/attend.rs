@@ -75,7 +75,7 @@ async fn attend(job: &Attendance) -> Result<(), CommandError> {
 pub(crate) async fn clear(engine: &Native, id: &InstanceId) -> Result<(), CommandError> {
     engine.remove(id).await?;
     if id.environment.system.as_str() == OWN_SYSTEM {
-        engine.close_environment(&id.environment).await?;
+        engine.leave_environment(&id.environment).await?;
         if engine.environments().await?.is_empty() {
             engine.close()?;
         }
