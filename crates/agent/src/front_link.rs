@@ -22,6 +22,8 @@ const FLUSH_DEADLINE: Duration = Duration::from_secs(15);
 
 /// How often a front that has nothing new to be told is looked at.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// At which of these looks it is told all the same again.
+const TELL_AGAIN: u32 = 30;
 
 /// An environment's part of the snapshot.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -123,6 +125,7 @@ impl FrontLink {
     /// Publishes until the agent ends.
     pub(crate) async fn run(&self) {
         let client = Client::new(&self.root);
+        let mut looks = 0;
         loop {
             let snapshot = self.snapshot();
             if *self.acknowledged.borrow() < snapshot.version {
@@ -141,14 +144,22 @@ impl FrontLink {
             tokio::select! {
                 // Cancel safe: a notice that was not taken is kept.
                 () = self.changed.notified() => {}
-                () = sleep(LOOK_AGAIN), if !snapshot.is_empty() => self.look_again(&client).await,
+                () = sleep(LOOK_AGAIN), if !snapshot.is_empty() => {
+                    looks += 1;
+                    self.look_again(&client, looks % TELL_AGAIN == 0).await;
+                }
             }
         }
     }
 
-    /// Tells the front the same once more: one that died is started again, and problems that it
-    /// has healed by itself are forgotten.
-    async fn look_again(&self, client: &Client) {
+    /// Tells the front the same once more where there is a reason: one that died is started again,
+    /// and problems that it has healed by itself are forgotten.
+    async fn look_again(&self, client: &Client, anyway: bool) {
+        let has_problems =
+            || !self.problems.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        if !anyway && brickyard_front::process::is_running(&self.root) && !has_problems() {
+            return;
+        }
         match self.publish(client, &self.snapshot()).await {
             Ok(problems) => {
                 *self.problems.lock().unwrap_or_else(PoisonError::into_inner) = problems;

@@ -42,6 +42,9 @@ pub const STORE: &str = "yard.redb";
 /// How long answers that are under way may take to reach their callers when the agent ends.
 const ANSWERS_GRACE: Duration = Duration::from_millis(20);
 
+/// How often memory is given back; it takes less than a millisecond.
+const MEMORY_PAUSE: Duration = Duration::from_secs(10);
+
 /// How an agent is run.
 pub struct Config {
     /// The yard's root.
@@ -106,6 +109,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), E
     boot.remember();
     let front = Arc::clone(&yard);
     yard.tasks.spawn("front", OnCancel::Drop, async move { front.front.run().await });
+    yard.tasks.spawn("memory", OnCancel::Drop, tidy_memory());
     let socket = config.root.join(brickyard_api::SOCKET);
     let serving =
         server.serve(&socket).await.map_err(|err| Error::Socket { socket: socket.clone(), err })?;
@@ -130,6 +134,14 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), E
     let stopped = Draft::yard(EventKind::AgentStopped).with("pid", std::process::id());
     let _ = yard.journal.note(stopped).await;
     Ok(())
+}
+
+/// Gives back, a while later, what a deploy or a question took in passing.
+async fn tidy_memory() {
+    loop {
+        tokio::time::sleep(MEMORY_PAUSE).await;
+        brickyard_sys::memory::give_back();
+    }
 }
 
 /// Takes up every environment of the store, and sweeps away what no environment knows.

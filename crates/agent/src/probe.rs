@@ -1,7 +1,7 @@
 //! Health checks: one task for each generation that has any.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use brickyard_core::spec::{Probe, ProbeKind};
@@ -10,9 +10,16 @@ use brickyard_plan::Health;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::environment::Message;
+
+/// After how long a check of an endpoint that fails is repeated.
+const REPEAT_MS: u64 = 1_000;
+/// What `interval` may be at most, in effect.
+const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 3600);
+/// From which on a pause is long.
+const LONG_PAUSE: Duration = Duration::from_secs(5);
 
 /// What is probed.
 pub(crate) struct Subject {
@@ -33,7 +40,7 @@ pub(crate) async fn watch(
     let mut passed = vec![false; subject.probes.len()];
     let mut told = None;
     loop {
-        let mut pause = Duration::from_millis(u64::MAX / 2);
+        let mut pause = LONGEST_PAUSE;
         for (at, probe) in subject.probes.iter().enumerate() {
             let well = run(&engine, &subject, probe).await;
             let in_start_period =
@@ -48,6 +55,9 @@ pub(crate) async fn watch(
             let interval_ms = match quick {
                 true if probe.start_interval_ms > 0 => {
                     probe.start_interval_ms.min(probe.interval_ms)
+                }
+                _ if failures[at] > 0 && probe.kind.is_repeated_soon() => {
+                    probe.interval_ms.min(REPEAT_MS)
                 }
                 _ => probe.interval_ms,
             };
@@ -70,9 +80,21 @@ pub(crate) async fn watch(
             }
         }
         tokio::select! {
-            () = sleep(pause) => {}
+            () = sleep_until(shared(pause)) => {}
             () = again.notified() => told = None,
         }
+    }
+}
+
+/// When to go on after a pause: after a long one on a full second of this process, together with all
+/// others. A hundred instances then wake it once a second instead of at a hundred moments.
+fn shared(pause: Duration) -> Instant {
+    static EPOCH: OnceLock<Instant> = OnceLock::new();
+    let epoch = *EPOCH.get_or_init(Instant::now);
+    let after = epoch.elapsed() + pause;
+    match pause >= LONG_PAUSE {
+        true => epoch + Duration::from_secs(after.as_secs() + 1),
+        false => epoch + after,
     }
 }
 
@@ -84,9 +106,7 @@ async fn run(engine: &Arc<dyn Engine>, subject: &Subject, probe: &Probe) -> bool
                 let request = ExecRequest::of(argv);
                 engine.exec(&subject.id, &request).await.is_ok_and(|output| output.code == 0)
             }
-            ProbeKind::Tcp { port } => {
-                TcpStream::connect(SocketAddr::from((subject.address, *port))).await.is_ok()
-            }
+            ProbeKind::Tcp { port } => accepts(subject.address, *port).await,
             ProbeKind::Http { port, path } => {
                 http_status(SocketAddr::from((subject.address, *port)), path)
                     .await
@@ -95,6 +115,34 @@ async fn run(engine: &Arc<dyn Engine>, subject: &Subject, probe: &Probe) -> bool
         }
     };
     timeout(limit, work).await.unwrap_or(false)
+}
+
+/// Whether a connection is accepted. An instance on this machine has answered when the call returns;
+/// what has not goes through the event loop, which costs twice as much.
+async fn accepts(address: Ipv4Addr, port: u16) -> bool {
+    let at = SocketAddr::from((address, port));
+    match answer_at_once(at) {
+        Some(accepted) => accepted,
+        None => TcpStream::connect(at).await.is_ok(),
+    }
+}
+
+/// Tries to connect without waiting; nothing when there is no answer yet.
+fn answer_at_once(at: SocketAddr) -> Option<bool> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).ok()?;
+    match connect(&socket, &at) {
+        Ok(()) => return Some(true),
+        Err(rustix::io::Errno::INPROGRESS) => {}
+        Err(_) => return Some(false),
+    }
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    match poll(&mut [PollFd::new(&socket, PollFlags::OUT)], Some(&now)) {
+        Ok(1) => Some(matches!(sockopt::socket_error(&socket), Ok(Ok(())))),
+        _ => None,
+    }
 }
 
 /// Status of a GET; one request on a connection of its own, of whose answer only the first line

@@ -133,6 +133,9 @@ pub(crate) fn main() -> i32 {
         .log_internal_errors(false)
         .with_target(false);
     let _ = subscriber.try_init();
+    if matches!(cli.command, Command::Agent(_)) {
+        brickyard_sys::memory::share_one_heap();
+    }
     let workers = 2;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();

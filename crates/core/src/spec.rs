@@ -180,3 +180,12 @@ pub enum ProbeKind {
         path: String,
     },
 }
+
+impl ProbeKind {
+    /// Whether one that fails is asked again after a second, until it passes or counts as failed,
+    /// however long its interval is. A command is run as often as Compose runs it.
+    #[must_use]
+    pub fn is_repeated_soon(&self) -> bool {
+        !matches!(self, Self::Exec { .. })
+    }
+}

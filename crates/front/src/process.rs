@@ -174,6 +174,15 @@ async fn lock(root: &Utf8Path) -> io::Result<Option<File>> {
     }
 }
 
+/// Whether a front runs: it holds the lock as long as it lives.
+#[must_use]
+pub fn is_running(root: &Utf8Path) -> bool {
+    File::open(root.join(LOCK)).is_ok_and(|file| {
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared)
+            == Err(rustix::io::Errno::WOULDBLOCK)
+    })
+}
+
 /// Takes away what a front left that died before it was told that nothing is left to serve. One
 /// that runs is left alone.
 pub fn clear(root: &Utf8Path) {

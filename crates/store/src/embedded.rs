@@ -47,10 +47,10 @@ const PLACE_BYTES: usize = 16 << 10;
 
 /// How much of the recent history watchers share in memory.
 const RING_COUNT_MAX: usize = 1024;
-const RING_BYTES_MAX: usize = 4 << 20;
+const RING_BYTES_MAX: usize = 1 << 20;
 
 /// redb's own default is 1 GiB, and an idle agent has 15 MB in all.
-const CACHE_BYTES: usize = 8 << 20;
+const CACHE_BYTES: usize = 1 << 20;
 
 /// Length of the magic number that a file of redb's begins with.
 const MAGIC_BYTES: usize = 9;

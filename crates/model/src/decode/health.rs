@@ -20,11 +20,13 @@ fn compose_probe(kind: ProbeKind) -> Probe {
     }
 }
 
-/// Defaults of an endpoint's check: cheap enough to be asked often, so that a deploy is quick.
+/// Defaults of an endpoint's check. It is asked often until it passes, so that a deploy is quick, and
+/// seldom afterwards: an end is noticed without it, and one that fails is repeated soon (see
+/// [`ProbeKind::is_repeated_soon`]).
 fn endpoint_probe(kind: ProbeKind) -> Probe {
     Probe {
         kind,
-        interval_ms: 2_000,
+        interval_ms: 10_000,
         timeout_ms: 2_000,
         retries: 3,
         start_period_ms: 10_000,
