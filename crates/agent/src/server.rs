@@ -270,7 +270,7 @@ async fn follow(
     // need not get well.
     let is_data = matches!(command, Command::Config { .. } | Command::Register { .. });
     let mut tries = 0;
-    let (handle, before, accepted) = loop {
+    let (handle, mut before, accepted) = loop {
         let handle = server.open(key).await.map_err(|text| failed(&text))?;
         let before = handle.status.borrow().failed.clone();
         let (answer, answered) = oneshot::channel();
@@ -291,6 +291,8 @@ async fn follow(
         if now.sequence >= accepted.sequence {
             let instances = now.view.map(|view| view.instances).unwrap_or_default();
             let mut failed = now.failed;
+            // What has got well meanwhile and fails again does so because of the change.
+            before.retain(|reason| failed.contains(reason));
             if is_data {
                 failed.retain(|reason| !before.contains(reason));
             }

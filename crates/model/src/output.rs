@@ -271,6 +271,9 @@ fn template(template: &Template) -> Value {
     keys.put("uid", json!(template.uid));
     keys.put("gid", json!(template.gid));
     keys.put("check", json!(template.check));
+    if template.check.is_some() {
+        keys.put("check_timeout", milliseconds(template.check_timeout_ms));
+    }
     let reload = match &template.reload {
         Reload::None => json!("none"),
         Reload::Restart => json!("restart"),
@@ -278,6 +281,9 @@ fn template(template: &Template) -> Value {
         Reload::Exec(argv) => json!({"exec": argv}),
     };
     keys.put("reload", reload);
+    if matches!(template.reload, Reload::Exec(_)) {
+        keys.put("reload_timeout", milliseconds(template.reload_timeout_ms));
+    }
     Value::Object(keys.0)
 }
 

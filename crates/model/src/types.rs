@@ -268,8 +268,28 @@ pub struct Template {
     pub gid: u32,
     /// Command run inside before the file is put in place; `{{.src}}` is the staged file.
     pub check: Option<Vec<String>>,
+    /// How long the check may take, in milliseconds.
+    #[serde(default = "default_check_timeout_ms")]
+    pub check_timeout_ms: u64,
     /// What is done after the file is in place.
     pub reload: Reload,
+    /// How long a command of `reload` may take, in milliseconds.
+    #[serde(default = "default_reload_timeout_ms")]
+    pub reload_timeout_ms: u64,
+}
+
+/// How long a check may take when nothing is said; confd's successors use the same.
+pub const CHECK_TIMEOUT_MS: u64 = 30_000;
+/// How long a command of `reload` may take when nothing is said; confd's successors use the same.
+pub const RELOAD_TIMEOUT_MS: u64 = 60_000;
+
+// Releases that were frozen before there were such keys have none.
+fn default_check_timeout_ms() -> u64 {
+    CHECK_TIMEOUT_MS
+}
+
+fn default_reload_timeout_ms() -> u64 {
+    RELOAD_TIMEOUT_MS
 }
 
 /// How an instance is told of a changed file.

@@ -12,6 +12,15 @@ use crate::difference::RenderedFile;
 use crate::observed::{Busy, Place, Record};
 use crate::view::Target;
 
+/// One way to tell a process of changed files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Method {
+    /// What is done.
+    pub reload: Reload,
+    /// How long it may take.
+    pub timeout_ms: Millis,
+}
+
 /// What a start needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StartJob {
@@ -154,7 +163,7 @@ pub enum Action {
         /// Which.
         generation: Generation,
         /// How; each way once.
-        methods: Vec<Reload>,
+        methods: Vec<Method>,
         /// What it has loaded afterwards.
         loaded: BTreeMap<Utf8PathBuf, Digest>,
         /// The other ends of its lines, of which it has then taken notice.
@@ -186,6 +195,8 @@ pub struct Decision {
     pub wake_at_ms: Option<Millis>,
     /// Whether something is under way or not healthy yet.
     pub unsettled: bool,
+    /// Whether something failed that is done again before anybody is told.
+    pub repeating: bool,
 }
 
 impl Action {

@@ -197,11 +197,12 @@ pub fn finish(
             observed.transient_mut(place, generation).reloaded_ms = Some(now_ms);
             reloaded(observed, place, generation, loaded, lines, health);
         }
-        Outcome::Reloaded { result: Err(_), .. } => {
+        Outcome::Reloaded { result: Err(reason), .. } => {
             let transient = observed.transient_mut(place, generation);
             let doublings = transient.reload_failures.min(8);
             transient.reload_failures += 1;
             transient.reload_not_before_ms = now_ms + (RELOAD_RETRY_FIRST_MS << doublings);
+            transient.reload_error = reason;
         }
         Outcome::Interrupted => {}
         Outcome::Ended(exit) => change(observed, place, generation, |record| {
@@ -268,7 +269,11 @@ fn rendered(
         observed.transient_mut(place, generation).refused.insert(dest, digest);
         return;
     }
-    observed.transient_mut(place, generation).refused.remove(&dest);
+    let transient = observed.transient_mut(place, generation);
+    transient.refused.remove(&dest);
+    // Its process was not told of this yet.
+    transient.reload_failures = 0;
+    transient.reload_not_before_ms = 0;
     change(observed, place, generation, |record| {
         if silent {
             record.loaded.insert(dest.clone(), digest);

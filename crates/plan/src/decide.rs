@@ -18,7 +18,7 @@ use brickyard_core::{Digest, Generation, ServiceName, Slot};
 use brickyard_model::types::{FailureAction, OnChange, Reload, UpdateOrder};
 use camino::Utf8PathBuf;
 
-use crate::action::{Action, Decision, StartJob};
+use crate::action::{Action, Decision, Method, StartJob};
 use crate::difference::{Desired, RenderedFile, Replacement, changed_lines, desired, replacement};
 use crate::leave::Unaware;
 use crate::observed::{Health, Observed, Place, Record, State, Transient};
@@ -31,6 +31,8 @@ use crate::wanted::{Wanted, WantedService};
 pub const STEADY_MS: Millis = 10_000;
 /// Failures in a row after which a deploy counts a service as failed.
 pub const CRASH_LOOP_FAILURES: u32 = 3;
+/// Failed reloads in a row of which people are told: one may have met a process that just ended.
+const RELOAD_FAILURES_TOLD: u32 = 2;
 
 /// Looks at everything and says what may be done now.
 #[must_use]
@@ -576,14 +578,16 @@ impl Decider<'_> {
         room: &mut u32,
     ) {
         let all = !changed_lines(service, record, desired, OnChange::Reload).is_empty();
-        let mut methods: Vec<Reload> = Vec::new();
+        let mut methods: Vec<Method> = Vec::new();
         for template in &service.model.templates {
             let stale = record.rendered.get(&template.dest) != record.loaded.get(&template.dest);
-            if (stale || all)
-                && template.reload != Reload::None
-                && !methods.contains(&template.reload)
-            {
-                methods.push(template.reload.clone());
+            if template.reload == Reload::None || !(stale || all) {
+                continue;
+            }
+            let (reload, timeout_ms) = (&template.reload, template.reload_timeout_ms);
+            match methods.iter_mut().find(|method| method.reload == *reload) {
+                Some(method) => method.timeout_ms = method.timeout_ms.max(timeout_ms),
+                None => methods.push(Method { reload: reload.clone(), timeout_ms }),
             }
         }
         let unnoticed = record.rendered != record.loaded || all;
@@ -592,6 +596,12 @@ impl Decider<'_> {
             return;
         }
         self.decision.unsettled = true;
+        let is_told = transient.reload_failures >= RELOAD_FAILURES_TOLD;
+        if is_told {
+            let text = format!("it could not be told of its files: {}", transient.reload_error);
+            self.decision.failed.push((record.place.clone(), text));
+        }
+        self.decision.repeating |= transient.reload_failures > 0 && !is_told;
         if self.now_ms < transient.reload_not_before_ms {
             let at = transient.reload_not_before_ms;
             let wake = self.decision.wake_at_ms.map_or(at, |other| other.min(at));
@@ -601,7 +611,7 @@ impl Decider<'_> {
         if !self.turn(record, room) {
             return;
         }
-        if methods.contains(&Reload::Restart) {
+        if methods.iter().any(|method| method.reload == Reload::Restart) {
             self.restart(record, desired, "a file changed that it reads at its start");
             return;
         }

@@ -31,7 +31,7 @@ pub mod simulator;
 pub mod view;
 pub mod wanted;
 
-pub use action::{Action, Decision, Drain, StartJob};
+pub use action::{Action, Decision, Drain, Method, StartJob};
 pub use apply::{Outcome, begin, finish};
 pub use decide::decide;
 pub use observed::{Health, Observed, Place, Record, State};

@@ -266,8 +266,10 @@ pub struct Transient {
     pub reload_not_before_ms: Millis,
     /// When its process was last told of something.
     pub reloaded_ms: Option<Millis>,
-    /// Failed reloads in a row.
+    /// Failed reloads in a row, of what is in place now.
     pub reload_failures: u32,
+    /// Why the last of them failed.
+    pub reload_error: String,
 }
 
 /// All generations, in the order of place and generation.

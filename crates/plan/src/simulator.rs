@@ -384,7 +384,8 @@ impl World {
             }
             Action::Render { file, .. } => self.end_render(&place, &name, file, said),
             Action::Reload { methods, loaded, lines, .. } => {
-                let _ = writeln!(said, "reload {name} by {methods:?}");
+                let ways: Vec<&Reload> = methods.iter().map(|method| &method.reload).collect();
+                let _ = writeln!(said, "reload {name} by {ways:?}");
                 let (loaded, lines) = (loaded.clone(), lines.clone());
                 Outcome::Reloaded { loaded, lines, result: Ok(()) }
             }

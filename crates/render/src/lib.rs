@@ -13,13 +13,10 @@ use brickyard_core::Slot;
 use brickyard_core::spec::MountKind;
 use brickyard_engine::{Engine, Error, ExecRequest, FileWrite, InstanceId, Staged, StartRequest};
 use brickyard_model::types::Reload;
+use brickyard_plan::Method;
 use brickyard_plan::difference::RenderedFile;
 use tokio::time::timeout;
 
-/// How long a check may take; confd's successors use the same.
-pub const CHECK_DEADLINE: Duration = Duration::from_secs(30);
-/// How long a reload command may take.
-pub const RELOAD_DEADLINE: Duration = Duration::from_secs(60);
 /// How often a check is tried that was killed and so has said nothing.
 const TRIES: u32 = 3;
 /// Slot of throw-away generations in which checks run before the first start.
@@ -94,14 +91,15 @@ async fn check_staged(
     };
     let argv = expand(check, staged.path.as_str()).map_err(Objection::Refused)?;
     let request = ExecRequest::of(&argv);
-    let mut run = timeout(CHECK_DEADLINE, engine.exec(id, &request)).await;
+    let limit = Duration::from_millis(file.template.check_timeout_ms);
+    let mut run = timeout(limit, engine.exec(id, &request)).await;
     for _ in 1..TRIES {
         if matches!(run, Ok(Err(Error::Interrupted { .. }))) {
-            run = timeout(CHECK_DEADLINE, engine.exec(id, &request)).await;
+            run = timeout(limit, engine.exec(id, &request)).await;
         }
     }
     let output = match run {
-        Err(_) => return Err(Objection::Refused(refusal(file, check, "it took too long"))),
+        Err(_) => return Err(Objection::Refused(refusal(file, check, &too_long(limit)))),
         Ok(done) => done.map_err(|err| Objection::Failed(err.whole()))?,
     };
     match output.code {
@@ -168,34 +166,52 @@ pub async fn first_checks(
         trial.address = None;
         trial.spec.argv = expand(check, file.template.dest.as_str())?;
         trial.spec.mounts.retain(|mount| matches!(mount.kind, MountKind::Tmpfs { .. }));
-        let mut verdict = run_to_end(engine, &trial).await;
+        let limit = Duration::from_millis(file.template.check_timeout_ms);
+        let mut verdict = run_to_end(engine, &trial, limit).await;
         for _ in 1..TRIES {
-            if verdict == Ok(None) {
-                verdict = run_to_end(engine, &trial).await;
+            if verdict == Ok(Verdict::Unseen) {
+                verdict = run_to_end(engine, &trial, limit).await;
             }
         }
         if let Err(err) = engine.remove(&trial.id).await {
             tracing::warn!("{}", err.whole());
         }
-        match verdict?.unwrap_or(CODE_KILLED) {
-            0 => {}
-            code => return Err(refusal(file, check, &said(code, &[]))),
+        match verdict? {
+            Verdict::Ended(0) => {}
+            Verdict::Ended(code) => return Err(refusal(file, check, &said(code, &[]))),
+            Verdict::Unseen => return Err(refusal(file, check, &said(CODE_KILLED, &[]))),
+            Verdict::TooLong => return Err(refusal(file, check, &too_long(limit))),
         }
     }
     Ok(())
 }
 
-/// The exit code of a throw-away; none when nobody saw its end.
-async fn run_to_end(engine: &dyn Engine, trial: &StartRequest) -> Result<Option<i32>, String> {
+/// How a throw-away ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// By itself, with this exit code.
+    Ended(i32),
+    /// Nobody saw how.
+    Unseen,
+    /// It did not in time.
+    TooLong,
+}
+
+async fn run_to_end(
+    engine: &dyn Engine,
+    trial: &StartRequest,
+    limit: Duration,
+) -> Result<Verdict, String> {
     match engine.start(trial).await {
         Err(Error::Refused { reason, .. }) => return Err(reason),
         Err(err) => return Err(err.whole()),
         Ok(_) => {}
     }
-    match timeout(CHECK_DEADLINE, engine.wait(&trial.id)).await {
-        Err(_) => Err(format!("a check took longer than {} s", CHECK_DEADLINE.as_secs())),
+    match timeout(limit, engine.wait(&trial.id)).await {
+        Err(_) => Ok(Verdict::TooLong),
         Ok(Err(err)) => Err(err.whole()),
-        Ok(Ok(exit)) => Ok(exit.lost.is_none().then_some(exit.code)),
+        Ok(Ok(exit)) if exit.lost.is_none() => Ok(Verdict::Ended(exit.code)),
+        Ok(Ok(_)) => Ok(Verdict::Unseen),
     }
 }
 
@@ -206,16 +222,17 @@ async fn run_to_end(engine: &dyn Engine, trial: &StartRequest) -> Result<Option<
 pub async fn reload(
     engine: &dyn Engine,
     id: &InstanceId,
-    methods: &[Reload],
+    methods: &[Method],
 ) -> Result<(), String> {
     for method in methods {
-        match method {
+        match &method.reload {
             Reload::None | Reload::Restart => {}
             Reload::Signal(name) => engine.signal(id, name).await.map_err(|err| err.whole())?,
             Reload::Exec(argv) => {
-                let run = timeout(RELOAD_DEADLINE, engine.exec(id, &ExecRequest::of(argv))).await;
+                let limit = Duration::from_millis(method.timeout_ms);
+                let run = timeout(limit, engine.exec(id, &ExecRequest::of(argv))).await;
                 let output = run
-                    .map_err(|_| format!("`{}` took too long", argv.join(" ")))?
+                    .map_err(|_| format!("`{}`: {}", argv.join(" "), too_long(limit)))?
                     .map_err(|err| err.whole())?;
                 if output.code != 0 {
                     let text = said(output.code, &output.output);
@@ -235,6 +252,10 @@ fn refusal(file: &RenderedFile, check: &[String], text: &str) -> String {
     let dest = &file.template.dest;
     let shown = expand(check, dest.as_str()).unwrap_or_else(|_| check.to_vec());
     format!("the check of {dest} refuses it: `{}`: {text}", shown.join(" "))
+}
+
+fn too_long(limit: Duration) -> String {
+    format!("it took longer than {limit:?} and was killed with all that it had started")
 }
 
 fn said(code: i32, output: &[u8]) -> String {

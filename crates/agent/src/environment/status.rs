@@ -71,7 +71,8 @@ impl Environment {
         self.status.send_replace(Status {
             sequence: self.sequence,
             settled: !self.decision.unsettled && !is_going,
-            quiet: self.observed.transient.values().all(|transient| transient.busy.is_none()),
+            quiet: !self.decision.repeating
+                && self.observed.transient.values().all(|transient| transient.busy.is_none()),
             failed,
             view: self.record.is_some().then(|| self.environment_view()),
             data: self.data_view(),

@@ -142,6 +142,11 @@ impl Layout {
         Ok(())
     }
 
+    /// Moves the calling process into `cgroup` of the unified hierarchy.
+    pub(crate) fn enter(&self, cgroup: &str) -> io::Result<()> {
+        fs::write(self.unified.join(cgroup).join("cgroup.procs"), "0")
+    }
+
     /// Whether any process is left in `cgroup`.
     pub(crate) fn is_populated(&self, cgroup: &str) -> bool {
         fs::read_to_string(self.unified.join(cgroup).join("cgroup.events"))

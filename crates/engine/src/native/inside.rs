@@ -59,6 +59,8 @@ pub(crate) struct ExecJob {
     pub(crate) user: String,
     pub(crate) cap_add: Vec<String>,
     pub(crate) cap_drop: Vec<String>,
+    /// A cgroup of its own, below the container's.
+    pub(crate) group: Option<String>,
     /// Size of the terminal that it gets, whose master goes to the caller over descriptor 4.
     pub(crate) terminal: Option<Size>,
 }
@@ -79,7 +81,11 @@ pub fn exec_main() -> i32 {
 fn exec(job: &ExecJob) -> io::Result<i32> {
     let socket = job.terminal.map(|_| brickyard_sys::command::inherited(4)).transpose()?;
     let pidfd = job.target.open()?;
-    Layout::detect()?.enter_container(&job.target.cgroup).map_err(context("enter the cgroup"))?;
+    let layout = Layout::detect()?;
+    layout.enter_container(&job.target.cgroup).map_err(context("enter the cgroup"))?;
+    if let Some(group) = &job.group {
+        layout.enter(group).map_err(context("enter the cgroup"))?;
+    }
     // Signals meant for the command are passed on; they interrupt the wait below.
     process::remember_signals(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT])?;
     // Still the machine's root, with our own binary mapped: what runs inside must not get hold of it,

@@ -11,6 +11,7 @@ mod attached;
 mod bundle;
 mod capability;
 mod cgroup;
+mod command;
 mod connections;
 mod copy;
 pub mod doctor;
@@ -45,12 +46,12 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::{
-    Connection, EXEC_OUTPUT_BYTES_MAX, Engine, EnvironmentFacts, EnvironmentKey, Error, ExecOutput,
-    ExecRequest, FileWrite, InstanceId, Known, KnownState, Process, Staged, StartRequest, Started,
-    Usage, signal_number,
+    Connection, Engine, EnvironmentFacts, EnvironmentKey, Error, ExecOutput, ExecRequest,
+    FileWrite, InstanceId, Known, KnownState, Process, Staged, StartRequest, Started, Usage,
+    signal_number,
 };
 use attached::Attached;
 use cgroup::Layout;
@@ -138,6 +139,7 @@ impl Native {
             user,
             cap_add: spec.cap_add,
             cap_drop: spec.cap_drop,
+            group: None,
             terminal: None,
         })
     }
@@ -502,40 +504,7 @@ impl Engine for Native {
     }
 
     async fn exec(&self, id: &InstanceId, request: &ExecRequest) -> Result<ExecOutput, Error> {
-        let mut command = self.exec_command(id, request)?;
-        brickyard_sys::command::die_with_parent(&mut command);
-        let (reader, writer) = io::pipe().map_err(Error::io("make a pipe"))?;
-        let second = writer.try_clone().map_err(Error::io("make a pipe"))?;
-        command.stdin(Stdio::null()).stdout(writer).stderr(second);
-        let mut child = tokio::process::Command::from(command)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(Error::io("start a worker"))?;
-        let fd = OwnedFd::from(reader);
-        let mut reader = tokio::net::unix::pipe::Receiver::from_owned_fd(fd)
-            .map_err(Error::io("read a command's output"))?;
-        let mut output = Vec::new();
-        let collect = async {
-            let mut buffer = [0; 8192];
-            while let Ok(count @ 1..) = reader.read(&mut buffer).await {
-                let room = EXEC_OUTPUT_BYTES_MAX.saturating_sub(output.len()).min(count);
-                output.extend_from_slice(&buffer[..room]);
-            }
-        };
-        // A grandchild may keep the pipe open for ever: the command's own end is what counts.
-        let status = tokio::select! {
-            status = child.wait() => status,
-            () = collect => child.wait().await,
-        };
-        let status = status.map_err(Error::io("wait for a command"))?;
-        let mut rest = [0; 8192];
-        while output.len() < EXEC_OUTPUT_BYTES_MAX
-            && let Ok(count @ 1..) = reader.try_read(&mut rest)
-        {
-            output.extend_from_slice(&rest[..count]);
-        }
-        let interrupted = || Error::Interrupted { id: id.clone() };
-        Ok(ExecOutput { code: status.code().ok_or_else(interrupted)?, output })
+        self.run_command(id, request).await
     }
 
     async fn stage_file(&self, id: &InstanceId, file: &FileWrite) -> Result<Staged, Error> {

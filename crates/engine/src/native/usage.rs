@@ -95,9 +95,12 @@ fn traffic(text: &str) -> (u64, u64) {
     sums
 }
 
-/// Processes in `cgroup`, in the order in which they were started; `first` is the first one.
+/// Processes in `cgroup` and below it, in the order in which they were started; `first` is the first one.
 pub(super) fn processes(layout: &Layout, cgroup: &str, first: i32, uid_base: u32) -> Vec<Process> {
-    let pids = read(&layout.unified.join(cgroup), "cgroup.procs");
+    let below = layout.children(cgroup).into_iter().map(|name| format!("{cgroup}/{name}"));
+    let groups = std::iter::once(cgroup.to_owned()).chain(below);
+    let pids: String =
+        groups.map(|group| read(&layout.unified.join(group), "cgroup.procs")).collect();
     let boot_ms = field(&fs::read_to_string("/proc/stat").unwrap_or_default(), "btime") * 1000;
     let names = user_names(first);
     let mut all: Vec<Process> = pids

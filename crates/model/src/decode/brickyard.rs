@@ -8,7 +8,10 @@ use super::service::{Reading, signal};
 use super::{Decoder, Need, Spot, health};
 use crate::codes;
 use crate::tree::{Entry, Kind, Node, Place};
-use crate::types::{Endpoint, EnvironmentTemplate, HostPort, OnChange, Reload, Template};
+use crate::types::{
+    CHECK_TIMEOUT_MS, Endpoint, EnvironmentTemplate, HostPort, OnChange, RELOAD_TIMEOUT_MS, Reload,
+    Template,
+};
 
 /// The top-level extension.
 #[derive(Default)]
@@ -316,12 +319,14 @@ fn environment(d: &mut Decoder<'_>, reading: &mut Reading<'_>, node: &Node) {
     }
 }
 
-const TEMPLATE_KEYS: &[&str] = &["src", "dest", "mode", "uid", "gid", "check", "reload"];
+const TEMPLATE_KEYS: &[&str] =
+    &["src", "dest", "mode", "uid", "gid", "check", "check_timeout", "reload", "reload_timeout"];
 
 fn template(d: &mut Decoder<'_>, reading: &mut Reading<'_>, node: &Node) {
     let (mut src, mut dest, mut text) = (None, None, None);
     let (mut mode, mut uid, mut gid) = (0o644, 0, 0);
     let (mut check, mut reload) = (None, Reload::None);
+    let (mut check_timeout_ms, mut reload_timeout_ms) = (CHECK_TIMEOUT_MS, RELOAD_TIMEOUT_MS);
     for entry in d.entries(node, "a template") {
         let value = &entry.value;
         match entry.key.as_str() {
@@ -337,7 +342,9 @@ fn template(d: &mut Decoder<'_>, reading: &mut Reading<'_>, node: &Node) {
             "uid" => uid = d.whole(value, "`uid`").unwrap_or(uid),
             "gid" => gid = d.whole(value, "`gid`").unwrap_or(gid),
             "check" => check = argv(d, value, "`check`"),
+            "check_timeout" => timeout(d, entry, &mut check_timeout_ms),
             "reload" => reload = self::reload(d, value).unwrap_or(Reload::None),
+            "reload_timeout" => timeout(d, entry, &mut reload_timeout_ms),
             _ => d.unknown_brickyard_key(entry, TEMPLATE_KEYS, "a template"),
         }
     }
@@ -347,8 +354,47 @@ fn template(d: &mut Decoder<'_>, reading: &mut Reading<'_>, node: &Node) {
             d.error(codes::MISSING_KEY, message, &node.place);
         }
     }
+    idle_timeouts(d, node);
     if let (Some(src), Some(text), Some(dest)) = (src, text, dest) {
-        reading.service.templates.push(Template { src, text, dest, mode, uid, gid, check, reload });
+        reading.service.templates.push(Template {
+            src,
+            text,
+            dest,
+            mode,
+            uid,
+            gid,
+            check,
+            check_timeout_ms,
+            reload,
+            reload_timeout_ms,
+        });
+    }
+}
+
+fn timeout(d: &mut Decoder<'_>, entry: &Entry, timeout_ms: &mut u64) {
+    match d.duration_ms(&entry.value, &format!("`{}`", entry.key)) {
+        Some(0) => {
+            let message = format!("`{}` must be longer than nothing", entry.key);
+            d.bad_value(message, &entry.value.place);
+        }
+        Some(millis) => *timeout_ms = millis,
+        None => {}
+    }
+}
+
+/// Reports timeouts that bound nothing.
+fn idle_timeouts(d: &mut Decoder<'_>, node: &Node) {
+    let by_command = node.get("reload").is_some_and(|reload| reload.get("exec").is_some());
+    let bounds = [
+        ("check_timeout", "`check`", node.get("check").is_some()),
+        ("reload_timeout", "`reload: {exec: [...]}`", by_command),
+    ];
+    for (key, what, is_there) in bounds {
+        if let Some(value) = node.get(key)
+            && !is_there
+        {
+            d.bad_value(format!("`{key}` without {what} bounds nothing"), &value.place);
+        }
     }
 }
 

@@ -43,7 +43,7 @@ services:
     x-brickyard:
       provides: {http: {port: 80, protocol: http, health: {path: /up, interval: 1s}}}
       needs: {main: {to: db/redis, on_change: reload}, mail: }
-      templates: [{src: t.tmpl, dest: /www/i.html, mode: "0600", uid: 3, gid: 4, check: [grep, x], reload: {signal: SIGHUP}}]
+      templates: [{src: t.tmpl, dest: /www/i.html, mode: "0600", uid: 3, gid: 4, check: [grep, x], check_timeout: 5s, reload: {signal: SIGHUP}}, {src: t.tmpl, dest: /x, reload: {exec: [y]}, reload_timeout: 1m30s}]
       environment: {TEXT: '{{$x := getv "/text"}}{{$x}}'}
   db: {image: redis, x-brickyard: {provides: {redis: {port: 6379, health: tcp}}}}
   cache: {image: c, healthcheck: {test: [NONE]}}
@@ -85,6 +85,12 @@ fn every_supported_key_is_read() {
     assert_eq!(lines, expected);
     assert_eq!(web.templates[0].reload, Reload::Signal("HUP".into()));
     assert_eq!((web.templates[0].mode, web.templates[0].uid), (0o600, 3));
+    let timeouts: Vec<_> = web
+        .templates
+        .iter()
+        .map(|template| (template.check_timeout_ms, template.reload_timeout_ms))
+        .collect();
+    assert_eq!(timeouts, [(5_000, 60_000), (30_000, 90_000)]);
     let text = &web.environment_templates["TEXT"];
     assert_eq!(text.text, r#"{{$x := getv "/text"}}{{$x}}"#);
     assert_eq!(text.place, "compose.yaml:36:27");

@@ -68,6 +68,29 @@ volumes: {dat: {driver: local}}
 }
 
 #[test]
+fn timeouts_of_templates_bound_something() {
+    let text = "\
+services:
+  web:
+    image: i
+    x-brickyard:
+      templates:
+        - {src: t, dest: /t, check_timeout: 5s, reload: {signal: HUP}, reload_timeout: 5s}
+        - {src: t, dest: /u, check: [x], check_timeout: 0s, reload_timeout: soon, reload: restart}
+        - {src: t, dest: /v, check: [x], check_time: 1s}
+";
+    let yard = Yard::new(text).file("/project/t", "");
+    assert_snapshot!(shown(&yard.load().diagnostics), @"
+    6:45 BY0106 `check_timeout` without `check` bounds nothing
+    6:88 BY0106 `reload_timeout` without `reload: {exec: [...]}` bounds nothing
+    7:57 BY0106 `check_timeout` must be longer than nothing
+    7:77 BY0106 `soon` is no value for `reload_timeout`: it must be a duration as 500ms, 10s or 1m30s
+    7:77 BY0106 `reload_timeout` without `reload: {exec: [...]}` bounds nothing
+    8:42 BY0102 unknown key `check_time` (did you mean `check_timeout`?)
+    ");
+}
+
+#[test]
 fn broken_yaml_has_its_place() {
     assert_snapshot!(findings("services:\n  web: {image: i\n  db: x\n"), @"3:5 BY0101 this is not valid YAML: while parsing a flow mapping, did not find expected ',' or '}'");
     assert_snapshot!(findings(""), @"1:1 BY0101 the Compose file is empty");

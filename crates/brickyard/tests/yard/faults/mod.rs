@@ -1,6 +1,8 @@
 //! Faults: what breaks on a machine in a bad night. Each ends in a clear error or a recovery, and
 //! the others go on unharmed.
 
+mod hanging;
+
 use std::os::unix::fs::FileExt;
 
 use brickyard_testkit::{DEADLINE, Project, Yard, get, wait_until};
