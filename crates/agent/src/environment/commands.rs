@@ -130,14 +130,15 @@ impl Environment {
         Ok(Accepted { revision: number, sequence: self.sequence })
     }
 
-    /// Lets everything that failed, or ended other than successfully, be started once more.
+    /// Lets everything that failed, or ended other than successfully, be started once more. What runs
+    /// has not failed either until it does so anew.
     fn try_again(&mut self) {
         self.observed.given_up.clear();
         for record in self.observed.records.values_mut().flatten() {
+            record.failures = 0;
             let ended = matches!(record.state, State::Exited { .. } | State::Refused { .. });
             if ended && !record.is_completed() {
                 record.state = State::Intended;
-                record.failures = 0;
             }
         }
     }

@@ -235,13 +235,7 @@ impl<'a> Rounds<'a> {
     /// What comes next: `up`, or an agent alone.
     fn start_next(&mut self, by_up: bool) {
         if by_up {
-            // What was killed three times within ten seconds counts as one that cannot run: `up`
-            // says so, and the next one begins anew.
-            let first = self.project.run(&["up", "-d"]);
-            if first.code != 0 {
-                let _ = first.says("its monitor was killed");
-                self.project.up();
-            }
+            self.project.up();
             self.truth.deployed();
         } else if self.yard.agent().is_none() {
             let mut command = self.yard.command(&["agent", "run"]);
