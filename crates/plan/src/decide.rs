@@ -112,8 +112,10 @@ impl Decider<'_> {
             records.len() > 1
                 || records.iter().any(|record| {
                     let took_place = record.replaces && record.deploy == self.wanted.deploy;
+                    // One that was stopped by hand rests.
+                    let rests = service.stopped.contains(&record.place.slot);
                     let unsure = if took_place {
-                        !record.is_healthy()
+                        !record.is_healthy() && !rests
                     } else {
                         record.is_running()
                             && !record.is_paused()
