@@ -3,15 +3,15 @@
 //! Reads go to the file's last commit without waiting for the writer; writes go to one thread
 //! (`writer`). The history is in the file as well, bounded in revisions and bytes.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
 use brickyard_core::Clock;
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use redb::{
     Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, StorageError,
     TableDefinition, TableHandle, backends::FileBackend,
@@ -51,9 +51,6 @@ const RING_BYTES_MAX: usize = 1 << 20;
 
 /// redb's own default is 1 GiB, and an idle agent has 15 MB in all.
 const CACHE_BYTES: usize = 1 << 20;
-
-/// Length of the magic number that a file of redb's begins with.
-const MAGIC_BYTES: usize = 9;
 
 /// How an embedded store is kept.
 #[derive(Clone)]
@@ -177,44 +174,61 @@ pub(crate) fn storage(error: impl Into<redb::Error>) -> Error {
 }
 
 fn open_database(path: &Utf8Path) -> Result<Database> {
-    // Secrets are stored encrypted, names are not: nobody else has to read them.
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| Error::Storage { reason: format!("`{path}`: {error}") })?;
-    if let Some(directory) = path.parent().filter(|parent| !parent.as_str().is_empty()) {
-        // The file's name must survive a power loss as well as its content.
-        sync_directory(directory)?;
+    // What has its name was whole once: whatever is wrong with it, it is not just being made.
+    if !path.exists() {
+        make(path)?;
     }
-    forget_unfinished(&file)
-        .map_err(|error| Error::Storage { reason: format!("`{path}`: {error}") })?;
+    open_file(path)
+}
+
+fn open_file(path: &Utf8Path) -> Result<Database> {
+    let failed = |error| Error::Storage { reason: format!("`{path}`: {error}") };
+    let file = OpenOptions::new().read(true).write(true).open(path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.len() == 0 {
+        return Err(Error::Corrupted { reason: format!("`{path}`: the file is empty") });
+    }
+    let backend = FileBackend::new(file).map_err(|error| open_error(path, error))?;
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE_BYTES);
-    let backend = FileBackend::new(file).map_err(|error| open_error(path, error))?;
+    // Who reads a damaged page may get anything, or panics: none is read that was not looked at.
+    builder.set_check_integrity_on_open(true);
     builder.create_with_backend(backend).map_err(|error| open_error(path, error))
 }
 
-/// Empties a file whose making was interrupted: redb writes its magic number last, and refuses a file
-/// that has anything else at its place. One that is just being made is locked, and left alone.
-fn forget_unfinished(file: &File) -> io::Result<()> {
-    if file.try_lock().is_err() {
-        return Ok(());
+/// Makes a store beside its place and puts it there when it is whole, so that a file cut short by a
+/// crash is never taken for a store, nor a damaged one for a file cut short.
+fn make(path: &Utf8Path) -> Result<()> {
+    let failed = |error| Error::Storage { reason: format!("`{path}`: {error}") };
+    let new = Utf8PathBuf::from(format!("{path}.{}.new", std::process::id()));
+    let made = || -> Result<()> {
+        // Secrets are stored encrypted, names are not: nobody else has to read them.
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&new)
+            .map_err(failed)?;
+        let backend = FileBackend::new(file).map_err(|error| open_error(path, error))?;
+        let database = Database::builder().create_with_backend(backend);
+        let database = database.map_err(|error| open_error(path, error))?;
+        create(&database)?;
+        drop(database);
+        match std::fs::hard_link(&new, path) {
+            // Another process was first: theirs counts.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            other => other.map_err(failed),
+        }
+    };
+    let made = made();
+    let _ = std::fs::remove_file(&new);
+    made?;
+    // The file's name must survive a power loss as well as its content.
+    match path.parent().filter(|parent| !parent.as_str().is_empty()) {
+        Some(directory) => sync_directory(directory),
+        None => Ok(()),
     }
-    let mut magic = [0; MAGIC_BYTES];
-    let unfinished = file.metadata()?.len() > 0
-        && match file.read_exact_at(&mut magic, 0) {
-            Ok(()) => magic == [0; MAGIC_BYTES],
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => false,
-            Err(error) => return Err(error),
-        };
-    if unfinished {
-        file.set_len(0)?;
-    }
-    file.unlock()
 }
 
 fn sync_directory(directory: &Utf8Path) -> Result<()> {
@@ -226,7 +240,10 @@ fn open_error(path: &Utf8Path, error: DatabaseError) -> Error {
     match error {
         DatabaseError::DatabaseAlreadyOpen => Error::Locked { path: path.to_owned() },
         DatabaseError::Storage(StorageError::Io(error))
-            if error.kind() != io::ErrorKind::InvalidData =>
+            if !matches!(
+                error.kind(),
+                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+            ) =>
         {
             Error::Storage { reason: format!("`{path}`: {error}") }
         }
@@ -242,9 +259,6 @@ struct Loaded {
 
 fn load(path: &Utf8Path, database: &Database, clock: &dyn Clock) -> Result<Loaded> {
     let read = database.begin_read().map_err(storage)?;
-    if read.list_tables().map_err(storage)?.next().is_none() {
-        return create(database);
-    }
     check_format(path, &read)?;
     let meta = read.open_table(META).map_err(storage)?;
     let number = |name: &str| -> Result<u64> {

@@ -260,3 +260,57 @@ async fn check(store: &Redb, acknowledged: &[u64]) {
     }
     assert_eq!(logged, all.entries.len(), "log and keys agree");
 }
+
+/// Opens a store whose file was damaged and reads all of it: `None` when that is refused as it
+/// should be, with the file's name.
+async fn read_damaged(path: &Utf8Path, what: &str) -> Option<Vec<(String, bytes::Bytes)>> {
+    let store = match Redb::open(path, config()) {
+        Ok(store) => store,
+        Err(error) => {
+            assert!(matches!(error, Error::Corrupted { .. }), "{what}: {error:?}");
+            assert!(error.to_string().contains(path.as_str()), "{what}: {error}");
+            return None;
+        }
+    };
+    let all = store.range("").await.unwrap();
+    Some(all.entries.into_iter().map(|entry| (entry.key, entry.value)).collect())
+}
+
+#[tokio::test]
+async fn damage_is_said_and_never_read() {
+    let (_directory, path) = directory();
+    let store = Redb::open(&path, config()).unwrap();
+    for number in 0..40 {
+        let value = format!("{number}").repeat(1000);
+        let _ = commit(&store, Txn::new().put(format!("/key/{number}"), value)).await;
+    }
+    drop(store);
+    let whole = std::fs::read(&path).unwrap();
+    let content = read_damaged(&path, "nothing").await.unwrap();
+    assert_eq!(content.len(), 40);
+    let mut refused = 0;
+    for page in 0..whole.len() / 4096 {
+        let mut bytes = whole.clone();
+        bytes[page * 4096 + 100] ^= 0x40;
+        std::fs::write(&path, &bytes).unwrap();
+        match read_damaged(&path, &format!("page {page}")).await {
+            Some(found) => assert!(found == content, "page {page} changed what is read"),
+            None => refused += 1,
+        }
+    }
+    assert!(refused > 20, "{refused} pages hold what was written");
+    for length in [0, 1, 100, 4096, whole.len() / 2] {
+        std::fs::write(&path, &whole[..length]).unwrap();
+        let found = read_damaged(&path, &format!("{length} bytes")).await;
+        assert_eq!(found, None, "{length} bytes are left");
+    }
+    for (what, from, to) in [("all", 0, whole.len()), ("the first page", 0, 4096)] {
+        let mut bytes = whole.clone();
+        bytes[from..to].fill(0);
+        std::fs::write(&path, &bytes).unwrap();
+        assert_eq!(read_damaged(&path, what).await, None, "{what} is zero");
+        assert_eq!(std::fs::read(&path).unwrap(), bytes, "what may be mended is left alone");
+    }
+    std::fs::write(&path, &whole).unwrap();
+    assert_eq!(read_damaged(&path, "nothing").await, Some(content));
+}
