@@ -27,6 +27,9 @@ pub(crate) struct Lock {
     _file: File,
 }
 
+/// How the name of a damaged layer goes on that was set aside.
+pub(crate) const ASIDE: &str = ".damaged";
+
 impl Disk {
     /// Makes the directories, and takes away what interrupted writers left behind.
     pub(crate) fn open(root: &Utf8Path) -> Result<Self> {

@@ -94,6 +94,10 @@ impl Error {
                 Some("`brickyard image ls` shows all images".to_owned())
             }
             Self::Ambiguous { .. } => Some("write more digits".to_owned()),
+            Self::Damaged { .. } => Some(
+                "`brickyard image import` or `brickyard build` once more makes an image whole again"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }

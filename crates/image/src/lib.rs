@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod compare;
 mod compression;
 pub mod config;
 mod disk;

@@ -10,7 +10,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use oci_spec::image::ImageManifest;
 use serde::{Deserialize, Serialize};
 
-use crate::disk::Disk;
+use crate::compare::holds;
+use crate::disk::{ASIDE, Disk};
 use crate::{ContainerConfig, Error, ImageConfig, Layer, Result, Writer, reference};
 
 /// Shortest beginning of a digest that is taken for one.
@@ -137,7 +138,8 @@ impl Store {
         if !self.disk.blob(digest).is_file() {
             return Ok(None);
         }
-        let references = self.references()?;
+        // A name that cannot be read does not make others unusable.
+        let references = self.references().unwrap_or_default();
         let named = references.into_iter().find(|known| known.manifest == *digest);
         let name = named.map_or_else(|| digest.to_string(), |known| known.name);
         load_image(&self.disk, &name, digest).map(Some)
@@ -152,6 +154,17 @@ impl Store {
             .iter()
             .map(|known| load_image(&self.disk, &known.name, &known.manifest))
             .collect()
+    }
+
+    /// Reads everything of an image and says what is not as it was put there.
+    ///
+    /// # Errors
+    /// When there is no such image, or the disk fails.
+    pub fn verify(&self, name: &str) -> Result<Vec<String>> {
+        let image = self.require(name)?;
+        let writer = self.writer()?;
+        let found = image.layer_blobs.iter().map(|layer| writer.verify_layer(layer));
+        found.filter_map(Result::transpose).collect()
     }
 
     /// Takes a name away, and everything that no name and none of the manifests in `pinned` needs
@@ -204,7 +217,9 @@ impl Store {
         let listing = Error::io("list", directory);
         for entry in directory.read_dir_utf8().map_err(listing)? {
             let entry = entry.map_err(Error::io("list", directory))?;
-            if !kept.contains(entry.file_name()) {
+            // What was damaged and set aside may be in use as long as its successor.
+            let name = entry.file_name();
+            if !kept.contains(name.strip_suffix(ASIDE).unwrap_or(name)) {
                 self.disk.remove(entry.path())?;
             }
         }
@@ -252,19 +267,22 @@ fn read_manifest(disk: &Disk, digest: &Digest) -> Result<(ImageManifest, ImageCo
 
 fn read_json<T: for<'de> Deserialize<'de>>(disk: &Disk, digest: &Digest) -> Result<T> {
     let path = disk.blob(digest);
-    let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
-    let found = Digest::of(&bytes);
-    if found != *digest {
-        return Err(Error::Damaged {
-            reason: format!("`{path}` has other content than its name says"),
-        });
+    if !holds(&path, digest) {
+        let reason = format!("`{path}` is not there as its name says");
+        return Err(Error::Damaged { reason });
     }
+    let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
     parse(&bytes, &path)
 }
 
 /// An image with everything that is known about it.
 pub(crate) fn load_image(disk: &Disk, name: &str, digest: &Digest) -> Result<Image> {
-    let (manifest, config) = read_manifest(disk, digest)?;
+    let (manifest, config) = read_manifest(disk, digest).map_err(|err| match err {
+        Error::Damaged { reason } => {
+            Error::Damaged { reason: format!("image `{name}` ({}): {reason}", digest.short()) }
+        }
+        other => other,
+    })?;
     let diff_ids = &config.rootfs.diff_ids;
     if diff_ids.len() != manifest.layers().len() {
         return Err(Error::Damaged {

@@ -11,9 +11,10 @@ use oci_spec::image::{Descriptor, ImageManifestBuilder, MediaType};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::compare::{difference, holds};
 use crate::compression::{Compression, Hashing, Tee, finish};
 use crate::config::{ImageConfig, rfc3339};
-use crate::disk::{Disk, Lock, Temporary};
+use crate::disk::{ASIDE, Disk, Lock, Temporary};
 use crate::layer::{self, LIMITS, Limits, Unpacked};
 use crate::store::{Image, Reference, load_image};
 use crate::{ContainerConfig, Error, Result, reference};
@@ -70,15 +71,22 @@ impl<'a> Writer<'a> {
         if let Some(expected) = expected.filter(|expected| **expected != layer.blob) {
             return Err(Error::Mismatch { expected: *expected, found: layer.blob });
         }
+        // What came before and was damaged since is made good.
         let kept = self.disk.layer(&layer.diff_id);
-        if kept.is_dir() && self.disk.blob(&layer.blob).is_file() {
+        let compare = || difference(directory.0.as_std_path(), kept.as_std_path());
+        let is_unpacked = kept.is_dir() && compare().is_ok_and(|found| found.is_none());
+        let has_blob = holds(&self.disk.blob(&layer.blob), &layer.blob);
+        if is_unpacked && has_blob {
             return Ok(layer);
         }
         self.disk.sync()?;
-        if !kept.is_dir() {
+        if !is_unpacked {
+            self.set_aside(&kept)?;
             self.publish_directory(&directory.0, &kept)?;
         }
-        self.disk.publish(&blob.0, &self.disk.blob(&layer.blob))?;
+        if !has_blob {
+            self.disk.publish(&blob.0, &self.disk.blob(&layer.blob))?;
+        }
         Ok(layer)
     }
 
@@ -102,12 +110,39 @@ impl<'a> Writer<'a> {
         self.disk.layer(&layer.diff_id)
     }
 
+    /// Takes a damaged layer out of the way. What runs goes on from it.
+    fn set_aside(&self, kept: &Utf8Path) -> Result<()> {
+        let aside = Utf8PathBuf::from(format!("{kept}{ASIDE}"));
+        match fs::rename(kept, &aside) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
+            // There is one already, which may be in use, too.
+            Err(err) if err.kind() == io::ErrorKind::DirectoryNotEmpty => self.disk.remove(kept),
+            other => other.map_err(Error::io("rename", kept)),
+        }
+    }
+
     /// Renames a layer into place; one that came first is the same.
     fn publish_directory(&self, from: &Utf8Path, to: &Utf8Path) -> Result<()> {
         match self.disk.publish(from, to) {
             Err(_) if to.is_dir() => Ok(()),
             other => other,
         }
+    }
+
+    /// What is damaged of a layer that is in the store.
+    pub(crate) fn verify_layer(&self, layer: &Layer) -> Result<Option<String>> {
+        let (blob, diff_id) = (self.disk.blob(&layer.blob), &layer.diff_id);
+        if !holds(&blob, &layer.blob) {
+            return Ok(Some(format!("`{blob}` is not there as its name says")));
+        }
+        let kept = self.disk.layer(diff_id);
+        let (copy, directory) =
+            (Temporary(self.disk.temporary()), Temporary(self.disk.temporary()));
+        let archive = File::open(&blob).map_err(Error::io("read", &blob))?;
+        self.unpack(archive, &copy.0, &directory.0, &|_| {})?;
+        let found = difference(directory.0.as_std_path(), kept.as_std_path());
+        let found = found.map_err(Error::io("read", &kept))?;
+        Ok(found.map(|path| format!("`/{path}` of layer {diff_id} is not as it was unpacked")))
     }
 
     /// One pass: store, hash, decompress, hash, unpack.
@@ -229,7 +264,7 @@ impl<'a> Writer<'a> {
     fn put_blob(&self, bytes: &[u8]) -> Result<Digest> {
         let digest = Digest::of(bytes);
         let path = self.disk.blob(&digest);
-        if !path.is_file() {
+        if !holds(&path, &digest) {
             self.disk.write(&path, bytes)?;
         }
         Ok(digest)

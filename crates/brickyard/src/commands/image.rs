@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use brickyard_core::Digest;
 use brickyard_core::clock::rfc3339;
+use brickyard_image::Store;
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
 
@@ -35,6 +36,11 @@ enum ImageCommand {
     Inspect {
         /// Name, or the beginning of a digest
         name: String,
+    },
+    /// Read images as a whole and say what is damaged
+    Verify {
+        /// Names; all when none is given
+        names: Vec<String>,
     },
     /// Remove images' names, and what no release and no other name needs
     Rm {
@@ -81,6 +87,7 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &ImageArgs) -> Result<
             }
         }
         ImageCommand::Inspect { name } => ui.json_value(&json(&images.require(name)?)),
+        ImageCommand::Verify { names } => verify(ui, &images, names)?,
         ImageCommand::Rm { names } => {
             let pinned = pinned(context).await?;
             for name in names {
@@ -89,6 +96,22 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &ImageArgs) -> Result<
                 ui.say(&format!("{} {name}", ui.paint(Role::Good, "removed")));
             }
         }
+    }
+    Ok(())
+}
+
+fn verify(ui: &Ui, images: &Store, names: &[String]) -> Result<(), CommandError> {
+    let all = match names {
+        [] => images.list()?.into_iter().map(|image| image.name).collect(),
+        names => names.to_vec(),
+    };
+    for name in &all {
+        let name = images.require(name)?.name;
+        if let Some(reason) = images.verify(&name)?.into_iter().next() {
+            let reason = format!("image `{name}`: {reason}");
+            return Err(brickyard_image::Error::Damaged { reason }.into());
+        }
+        ui.say(&format!("{} {name}", ui.paint(Role::Good, "whole")));
     }
     Ok(())
 }
