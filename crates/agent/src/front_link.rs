@@ -17,6 +17,8 @@ use camino::Utf8PathBuf;
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 
+use crate::ports;
+
 /// How long a stop waits for the front; then the front is considered dead and serves nobody.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(15);
 
@@ -39,7 +41,7 @@ pub(crate) struct FrontLink {
     parts: Mutex<(u64, BTreeMap<EnvironmentKey, Part>)>,
     changed: Notify,
     acknowledged: watch::Sender<u64>,
-    problems: Mutex<Vec<Problem>>,
+    problems: watch::Sender<Vec<Problem>>,
 }
 
 impl FrontLink {
@@ -51,7 +53,7 @@ impl FrontLink {
             parts: Mutex::new((1, BTreeMap::new())),
             changed: Notify::new(),
             acknowledged: watch::channel(0).0,
-            problems: Mutex::new(Vec::new()),
+            problems: watch::channel(Vec::new()).0,
         }
     }
 
@@ -109,8 +111,13 @@ impl FrontLink {
 
     /// What the front could not do for an owner below `address`.
     pub(crate) fn problems_of(&self, address: &str) -> Vec<Problem> {
-        let problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        let problems = self.problems.borrow();
         problems.iter().filter(|problem| problem.owner.starts_with(address)).cloned().collect()
+    }
+
+    /// Tells when the front could do something more, or less.
+    pub(crate) fn watch_problems(&self) -> watch::Receiver<Vec<Problem>> {
+        self.problems.subscribe()
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -131,7 +138,7 @@ impl FrontLink {
             if *self.acknowledged.borrow() < snapshot.version {
                 match self.publish(&client, &snapshot).await {
                     Ok(problems) => {
-                        *self.problems.lock().unwrap_or_else(PoisonError::into_inner) = problems;
+                        self.note(problems);
                         self.acknowledged.send_replace(snapshot.version);
                     }
                     Err(err) => {
@@ -155,17 +162,32 @@ impl FrontLink {
     /// Tells the front the same once more where there is a reason: one that died is started again,
     /// and problems that it has healed by itself are forgotten.
     async fn look_again(&self, client: &Client, anyway: bool) {
-        let has_problems =
-            || !self.problems.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        let has_problems = || !self.problems.borrow().is_empty();
         if !anyway && brickyard_front::process::is_running(&self.root) && !has_problems() {
             return;
         }
         match self.publish(client, &self.snapshot()).await {
-            Ok(problems) => {
-                *self.problems.lock().unwrap_or_else(PoisonError::into_inner) = problems;
-            }
+            Ok(problems) => self.note(problems),
             Err(err) => tracing::warn!("{err}"),
         }
+    }
+
+    /// Keeps what the front could not do; who has a port is looked up here, once.
+    fn note(&self, mut problems: Vec<Problem>) {
+        let known = self.problems.borrow().clone();
+        for problem in &mut problems {
+            let same =
+                |other: &&Problem| (&other.owner, other.taken) == (&problem.owner, problem.taken);
+            if let Some(listen) = problem.taken {
+                let former = known.iter().find(same).map(|other| other.text.clone());
+                problem.text = former.unwrap_or_else(|| ports::in_use(listen));
+            }
+        }
+        self.problems.send_if_modified(|known| {
+            let changed = *known != problems;
+            *known = problems;
+            changed
+        });
     }
 
     async fn publish(

@@ -80,6 +80,20 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// What the user may do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Store(brickyard_store::Error::Corrupted { .. }) => Some(format!(
+                "put a copy of `{STORE}` back in its place; what runs goes on meanwhile"
+            )),
+            Self::Images(err) => err.hint(),
+            Self::Store(_) | Self::Engine(_) | Self::Socket { .. } => None,
+        }
+    }
+}
+
 /// Serves until `stop` resolves, or until the yard is empty.
 ///
 /// # Errors

@@ -11,15 +11,18 @@ use std::net::{SocketAddr, TcpListener};
 pub(crate) fn check(listen: SocketAddr) -> Result<(), String> {
     match TcpListener::bind(listen) {
         Ok(_) => Ok(()),
-        Err(err) if err.kind() == ErrorKind::AddrInUse => {
-            let owner = owner(listen.port()).map_or_else(
-                || "another process".to_owned(),
-                |(pid, name)| format!("process {pid} (`{name}`)"),
-            );
-            Err(format!("port {listen} is in use by {owner}"))
-        }
+        Err(err) if err.kind() == ErrorKind::AddrInUse => Err(in_use(listen)),
         Err(err) => Err(format!("cannot listen on {listen}: {err}")),
     }
+}
+
+/// Says that a port is in use, and by whom.
+pub(crate) fn in_use(listen: SocketAddr) -> String {
+    let owner = owner(listen.port()).map_or_else(
+        || "another process".to_owned(),
+        |(pid, name)| format!("process {pid} (`{name}`)"),
+    );
+    format!("port {listen} is in use by {owner}")
 }
 
 /// Pid and name of the process that listens on a TCP port of this network namespace.

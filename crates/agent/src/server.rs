@@ -12,10 +12,11 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use brickyard_api::{
-    AgentView, Command, DataView, EnvironmentView, FailureKind, PlanRequest, Progress,
+    AgentView, Command, DataView, EnvironmentView, FailureKind, PlanRequest, Progress, Reason,
 };
 use brickyard_core::Event;
 use brickyard_engine::EnvironmentKey;
+use brickyard_front::Problem;
 use brickyard_store::{Change, Watch};
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
@@ -297,6 +298,9 @@ async fn follow(
                 failed.retain(|reason| !before.contains(reason));
             }
             let rests = now.settled || (is_data && now.quiet);
+            if rests && failed.is_empty() && !is_data && !now.gone {
+                failed = front_failures(server, key).await;
+            }
             if now.gone || (rests && failed.is_empty()) {
                 return Ok(Progress::Done { instances });
             }
@@ -315,6 +319,16 @@ async fn follow(
             Err(_) => {}
         }
     }
+}
+
+/// What the front cannot do of what it was told last.
+async fn front_failures(server: &Server, key: &EnvironmentKey) -> Vec<Reason> {
+    let front = &server.yard.front;
+    front.flushed().await;
+    let problems = front.problems_of(&format!("/{}/{}/", key.system, key.environment));
+    let reason =
+        |found: Problem| Reason { address: found.owner, text: found.text, log: Vec::new() };
+    problems.into_iter().map(reason).collect()
 }
 
 /// Which events are asked for.

@@ -181,6 +181,9 @@ pub struct InstanceView {
     pub image_digest: Option<Digest>,
     /// Exit code, when it ended.
     pub exit_code: Option<i32>,
+    /// Whether the kernel killed something in it for want of memory before it ended.
+    #[serde(default)]
+    pub out_of_memory: bool,
     /// How often it was started again.
     pub restarts: u32,
     /// Published ports, as `0.0.0.0:8080->80/tcp`.

@@ -64,6 +64,12 @@ pub enum EventKind {
     /// A reload failed and will be repeated.
     #[serde(rename = "template.reload_failed")]
     TemplateReloadFailed,
+    /// A published port cannot be listened on; it is tried again.
+    #[serde(rename = "port.refused")]
+    PortRefused,
+    /// A published port that could not be listened on is served.
+    #[serde(rename = "port.opened")]
+    PortOpened,
     /// An environment cannot be taken up; what runs in it goes on.
     #[serde(rename = "environment.failed")]
     EnvironmentFailed,

@@ -67,6 +67,9 @@ pub struct Problem {
     pub owner: String,
     /// What could not be done, with the system's answer.
     pub text: String,
+    /// The port that somebody else has.
+    #[serde(default)]
+    pub taken: Option<SocketAddr>,
 }
 
 /// What the front of the yard at `root` was told last; one that cannot be read is as good as none:

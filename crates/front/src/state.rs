@@ -5,6 +5,7 @@
 //! not be opened heals by itself and a namespace that was made anew is found.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use camino::Utf8PathBuf;
@@ -61,6 +62,7 @@ impl State {
                 Some(owner) => self.problems.push(Problem {
                     owner: listener.owner.clone(),
                     text: format!("{} is published by `{owner}` already", listener.listen),
+                    taken: None,
                 }),
             }
         }
@@ -108,6 +110,7 @@ impl State {
             Err(err) => self.problems.push(Problem {
                 owner: listener.owner.clone(),
                 text: format!("cannot listen on {}: {err}", listener.listen),
+                taken: (err.kind() == ErrorKind::AddrInUse).then_some(listener.listen),
             }),
         }
     }
@@ -128,6 +131,7 @@ impl State {
                     "cannot serve names on {} in `{}`: {err}",
                     zone.listen, zone.namespace
                 ),
+                taken: None,
             }),
         }
     }

@@ -22,6 +22,7 @@ use brickyard_core::clock::Clock;
 use brickyard_core::spec::Exit;
 use brickyard_core::{Address, Digest, EventKind, Generation};
 use brickyard_engine::{EnvironmentFacts, EnvironmentKey, InstanceId, Staged};
+use brickyard_front::Problem;
 use brickyard_model::release::Release;
 use brickyard_plan::wanted::Adjustments;
 use brickyard_plan::{
@@ -171,6 +172,8 @@ pub(crate) struct Environment {
     logs: BTreeMap<Place, Vec<String>>,
     /// Wall time less monotonic time, when it was last looked at.
     clock_offset_ms: i64,
+    /// What the front was last known not to be able to do.
+    front_problems: Vec<Problem>,
     sequence: u64,
     gone: bool,
     status: watch::Sender<Status>,
@@ -194,6 +197,7 @@ pub(crate) async fn spawn(yard: Arc<Yard>, key: EnvironmentKey) -> Result<Handle
 
 impl Environment {
     async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
+        let mut front = self.yard.front.watch_problems();
         self.step(Vec::new()).await;
         while !self.gone {
             let wake = self.wake_after();
@@ -204,6 +208,8 @@ impl Environment {
                     Some(message) => self.apply(message, &mut events).await,
                     None => return,
                 },
+                // Cancel safe: a change that was not seen stays one.
+                Ok(()) = front.changed() => self.front_changed(&mut events),
                 () = tokio::time::sleep(wake) => {}
             }
             // What came in meanwhile is taken together: reactions are coalesced.
@@ -212,6 +218,27 @@ impl Environment {
             }
             self.step(events).await;
         }
+    }
+
+    /// Notes which of its ports are taken, or served again.
+    fn front_changed(&mut self, events: &mut Vec<Draft>) {
+        let now = self.yard.front.problems_of(&format!("{}/", self.address));
+        let former = std::mem::replace(&mut self.front_problems, now.clone());
+        let only = |these: &[Problem], those: &[Problem]| -> Vec<Problem> {
+            let is_new = |one: &&Problem| one.taken.is_some() && !those.contains(one);
+            these.iter().filter(is_new).cloned().collect()
+        };
+        let mut note = |kind, problem: Problem| {
+            let address = problem.owner.parse().unwrap_or_else(|_| self.address.clone());
+            let listen = problem.taken.map(|listen| listen.to_string()).unwrap_or_default();
+            let event = Draft::new(kind, address).with("port", listen);
+            events.push(match kind {
+                EventKind::PortRefused => event.with("reason", problem.text),
+                _ => event,
+            });
+        };
+        only(&former, &now).into_iter().for_each(|one| note(EventKind::PortOpened, one));
+        only(&now, &former).into_iter().for_each(|one| note(EventKind::PortRefused, one));
     }
 
     fn wake_after(&self) -> Duration {
@@ -471,8 +498,30 @@ impl Environment {
             Ok(facts) => {
                 self.facts = Some(facts);
                 self.open_error = None;
+                self.move_addresses();
             }
             Err(err) => self.open_error = Some(err.whole()),
+        }
+    }
+
+    /// After a reboot its network may be another one, because somebody else was quicker to take the
+    /// former one: who has an address of that gets another.
+    fn move_addresses(&mut self) {
+        let Some(facts) = self.facts.clone() else { return };
+        let is_elsewhere = |record: &&Record| !facts.addresses().any(|one| one == record.address);
+        let elsewhere: Vec<GenerationKey> = self
+            .observed
+            .all()
+            .filter(is_elsewhere)
+            .map(|record| (record.place.clone(), record.generation))
+            .collect();
+        for (place, generation) in elsewhere {
+            let address = self.next_address();
+            if let (Some(address), Some(record)) =
+                (address, self.observed.get_mut(&place, generation))
+            {
+                record.address = address;
+            }
         }
     }
 

@@ -119,6 +119,7 @@ impl Environment {
                 State::Exited { exit } | State::Stopped { exit } => Some(exit.code),
                 _ => None,
             },
+            out_of_memory: matches!(&record.state, State::Exited { exit } if exit.oom),
             restarts: record.restarts,
             ports: self.port_texts(&record.place.service),
             waiting: waiting.map(|(_, reason)| reason.clone()),

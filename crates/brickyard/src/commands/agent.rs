@@ -90,13 +90,15 @@ async fn serve(context: &Context, until_empty: bool) -> Result<(), CommandError>
         }
     };
     brickyard_agent::run(config, stop).await.map_err(|err| {
+        let hint = err.hint();
         let mut message = err.to_string();
         let mut source = std::error::Error::source(&err);
         while let Some(cause) = source {
             message.push_str(&format!(": {cause}"));
             source = cause.source();
         }
-        CommandError::machine(message)
+        let failed = CommandError::machine(message);
+        hint.into_iter().fold(failed, CommandError::hint)
     })?;
     use brickyard_engine::Engine;
     if until_empty && engine.environments().await?.is_empty() {

@@ -123,6 +123,9 @@ fn show(ui: &Ui, args: &PsArgs, instances: &[InstanceView]) {
 fn row(instance: &InstanceView) -> Vec<String> {
     let is_one_off = instance.instance == SLOT_ONE_OFF;
     let state = match instance.exit_code {
+        Some(code) if instance.out_of_memory => {
+            format!("{} ({code}, out of memory)", instance.state)
+        }
         Some(code) => format!("{} ({code})", instance.state),
         None if instance.restarts > 0 => {
             format!("{} (restarts {})", instance.state, instance.restarts)

@@ -15,6 +15,7 @@ mod command;
 mod connections;
 mod copy;
 pub mod doctor;
+mod ids;
 mod inside;
 mod launch;
 pub mod log;
@@ -577,13 +578,18 @@ impl Native {
             .map_err(failed("make the yard's cgroup"))?;
         ensure_mode(&dir, 0o710).map_err(failed("make its directory"))?;
         ensure_passable(&self.paths.instances(key)).map_err(failed("make its directory"))?;
+        let is_alive = network::is_alive(&pin, &link);
+        if !is_alive {
+            // Its routes would make the plot that it had look like somebody else's.
+            network::destroy(&pin, &link).map_err(failed("remove what is left of its network"))?;
+        }
         let plot = plot::claim(&dir, former.as_ref().map(|facts| facts.uid_base))
             .map_err(failed("claim an id range and a subnet"))?;
         // Its instances pass to their own files by their group; no other user of the machine does.
         std::os::unix::fs::chown(&dir, None, Some(plot.uid_base()))
             .map_err(failed("give its directory to its group"))?;
         let facts = facts_of(plot, &pin);
-        if former.as_ref() == Some(&facts) && network::is_alive(&pin, &link) {
+        if former.as_ref() == Some(&facts) && is_alive {
             return Ok(facts);
         }
         network::destroy(&pin, &link).map_err(failed("remove what is left of its network"))?;

@@ -67,6 +67,7 @@ fn overlay(
 ) -> io::Result<()> {
     for dir in [instance.upper(), instance.work()] {
         fs::create_dir_all(&dir)?;
+        super::ids::shift(dir.as_std_path(), uid_base).map_err(context("take over its files"))?;
         chown(&dir, Some(uid_base), Some(uid_base))?;
     }
     let target = instance.rootfs();

@@ -186,6 +186,6 @@ async fn a_namespace_that_is_not_there_is_a_problem() {
         "cannot serve names on 127.0.0.1 in `{path}`: No such file or directory (os error 2)"
     );
     let owner = "/father/dev".to_owned();
-    let problems = vec![Problem { owner, text }];
+    let problems = vec![Problem { owner, text, taken: None }];
     assert_eq!(ack, Ack { version: 1, problems });
 }

@@ -127,6 +127,7 @@ async fn a_port_in_use_is_a_problem_until_it_is_free() {
     let expected = Problem {
         owner: "/father/dev/web".to_owned(),
         text: format!("cannot listen on {listen}: Address already in use (os error 98)"),
+        taken: Some(listen),
     };
     assert_eq!(ack.problems, [expected]);
     drop(other);
@@ -145,6 +146,7 @@ async fn a_port_published_twice_names_who_has_it() {
     let expected = Problem {
         owner: "/mother/dev/web".to_owned(),
         text: format!("{listen} is published by `/father/dev/web` already"),
+        taken: None,
     };
     assert_eq!(ack.problems, [expected]);
     assert_eq!(greeted(listen).await.1, b'a');

@@ -1,7 +1,10 @@
 //! Faults: what breaks on a machine in a bad night. Each ends in a clear error or a recovery, and
 //! the others go on unharmed.
 
+mod damage;
 mod hanging;
+mod memory;
+mod ports;
 
 use std::os::unix::fs::FileExt;
 
