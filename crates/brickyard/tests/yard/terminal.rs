@@ -134,7 +134,7 @@ fn without_a_terminal_inside_the_callers_own_stays_outside() {
 #[test]
 fn exec_gets_a_terminal_of_the_instance() {
     let yard = yard_with_box();
-    let _project = sleeper(&yard);
+    let project = sleeper(&yard);
     let mut screen = screen(&yard, &["exec", "app", "sh"]);
     screen.shows("inside> ");
     screen.types("busybox tty; busybox stty size\n");
@@ -151,8 +151,10 @@ fn exec_gets_a_terminal_of_the_instance() {
         screen.text().contains("41 123\r\n")
     });
     // Ctrl-C ends what runs in the foreground inside, and nothing else.
-    screen.types("echo be''gin; sleep 1000\n");
-    screen.shows("begin\r\n");
+    screen.types("sleep 4242\n");
+    wait_until("it is in the foreground", DEADLINE, || {
+        project.run(&["top", "app"]).ok().stdout.contains("sleep 4242")
+    });
     screen.types("\u{3}");
     // What is typed before the shell has the terminal back is thrown away, as everywhere.
     screen.is_asked_again();
