@@ -184,6 +184,9 @@ pub struct InstanceView {
     /// Whether the kernel killed something in it for want of memory before it ended.
     #[serde(default)]
     pub out_of_memory: bool,
+    /// Why what it says cannot be kept now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_lost: Option<String>,
     /// How often it was started again.
     pub restarts: u32,
     /// Published ports, as `0.0.0.0:8080->80/tcp`.

@@ -280,6 +280,7 @@ fn one_off_view(known: &Known) -> InstanceView {
         image: "-".to_owned(),
         image_digest: None,
         exit_code,
+        output_lost: None,
         out_of_memory: matches!(known.state, KnownState::Exited(exit) if exit.oom),
         restarts: 0,
         ports: Vec::new(),

@@ -52,6 +52,12 @@ pub enum EventKind {
     /// Health changed.
     #[serde(rename = "instance.health")]
     InstanceHealth,
+    /// What an instance says cannot be kept.
+    #[serde(rename = "output.lost")]
+    OutputLost,
+    /// What an instance says is kept again.
+    #[serde(rename = "output.kept")]
+    OutputKept,
     /// A template was rendered into an instance.
     #[serde(rename = "template.rendered")]
     TemplateRendered,

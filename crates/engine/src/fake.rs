@@ -287,6 +287,10 @@ impl Engine for Fake {
         Vec::new()
     }
 
+    fn loss(&self, _: &InstanceId) -> crate::Loss {
+        crate::Loss::default()
+    }
+
     async fn remove_volume(&self, _: &EnvironmentKey, _: &VolumeName) -> Result<(), Error> {
         Ok(())
     }

@@ -22,7 +22,7 @@ use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use error::Error;
-pub use usage::{Process, Usage};
+pub use usage::{Loss, Process, Usage};
 
 /// An environment, as engines name it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -340,6 +340,9 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Files that hold a generation's output, the oldest first.
     fn log_files(&self, id: &InstanceId) -> Vec<PathBuf>;
+
+    /// What of a generation's output could not be kept.
+    fn loss(&self, id: &InstanceId) -> Loss;
 
     /// Removes a named volume and all in it.
     async fn remove_volume(

@@ -45,3 +45,14 @@ pub struct Process {
     /// Program and arguments; the name in brackets where there are none.
     pub command: String,
 }
+
+/// Output that could not be kept, since the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loss {
+    /// Lines and pieces of lines.
+    pub lines: u64,
+    /// Whether what is said now is lost, too.
+    pub goes_on: bool,
+    /// Why, the last time.
+    pub reason: String,
+}

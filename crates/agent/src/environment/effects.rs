@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use brickyard_core::spec::Stop;
 use brickyard_core::{EventKind, Generation};
-use brickyard_engine::{Error, InstanceId, Staged, StartRequest};
+use brickyard_engine::{Error, InstanceId, Loss, Staged, StartRequest};
 use brickyard_model::types::Reload;
 use brickyard_plan::difference::RenderedFile;
 use brickyard_plan::observed::Busy;
 use brickyard_plan::{Action, Drain, Health, Outcome, Place, StartJob};
 use brickyard_render as render;
 use tokio::sync::Notify;
+use tokio::task::AbortHandle;
 
 use super::{Environment, GenerationKey, Message, Watchers};
 use crate::journal::Draft;
@@ -23,6 +24,9 @@ use crate::{drain, probe};
 /// How long an instance without checks has to run until it counts as healthy: one that ends at
 /// once has ended by then.
 const SETTLING: Duration = Duration::from_millis(150);
+
+/// How often it is looked whether output can be kept.
+const OUTPUT_PAUSE: Duration = Duration::from_secs(2);
 
 /// How long the end of a killed first process is waited for before its whole container is killed.
 const KILL_GRACE_MS: u64 = 2000;
@@ -124,8 +128,50 @@ impl Environment {
             let watch = probe::watch(engine, subject, Arc::clone(&again), messages);
             tasks.spawn(name, OnCancel::Drop, watch)
         };
-        let watchers = Watchers { wait, probe, again };
+        let output = self.watch_output(key);
+        let watchers = Watchers { wait, probe, again, output };
         self.watchers.insert(key.clone(), watchers);
+    }
+
+    /// Looks now and then whether a running generation's output can be kept.
+    fn watch_output(&self, key: &GenerationKey) -> AbortHandle {
+        let id = self.id(&key.0, key.1);
+        let engine = Arc::clone(&self.yard.engine);
+        let messages = self.messages.clone();
+        // What is over was told of by a former agent.
+        let first = engine.loss(&id);
+        let mut known = if first.goes_on { Loss::default() } else { first };
+        self.yard.tasks.spawn(format!("output of {id}"), OnCancel::Drop, async move {
+            loop {
+                tokio::time::sleep(OUTPUT_PAUSE).await;
+                let loss = engine.loss(&id);
+                if (loss.goes_on, loss.lines) == (known.goes_on, known.lines) {
+                    continue;
+                }
+                known = loss.clone();
+                if messages.send(Message::Lost { id: id.clone(), loss }).await.is_err() {
+                    return;
+                }
+            }
+        })
+    }
+
+    /// Takes in what was lost of an instance's output: events tell of beginning and end.
+    pub(super) fn output_lost(&mut self, id: &InstanceId, loss: Loss, events: &mut Vec<Draft>) {
+        let place = Place { service: id.service.clone(), slot: id.slot };
+        let address = self.address.with_service(&id.service).with_slot(id.slot);
+        let key = (place, id.generation);
+        if !self.observed.get(&key.0, key.1).is_some_and(brickyard_plan::Record::is_running) {
+            return;
+        }
+        let former = self.losses.insert(key, loss.clone()).unwrap_or_default();
+        let event = |kind| Draft::new(kind, address.clone()).with("generation", id.generation);
+        if !former.goes_on {
+            events.push(event(EventKind::OutputLost).with("reason", &loss.reason));
+        }
+        if !loss.goes_on {
+            events.push(event(EventKind::OutputKept).with("lines_lost", loss.lines));
+        }
     }
 }
 

@@ -51,6 +51,7 @@ impl Environment {
             decision: Decision::default(),
             logs: BTreeMap::new(),
             clock_offset_ms: super::clock_offset_ms(&*yard.clock),
+            losses: BTreeMap::new(),
             front_problems: Vec::new(),
             sequence: 0,
             gone: false,

@@ -21,7 +21,7 @@ use brickyard_api::{Command, FailureKind, PlanView, Reason};
 use brickyard_core::clock::Clock;
 use brickyard_core::spec::Exit;
 use brickyard_core::{Address, Digest, EventKind, Generation};
-use brickyard_engine::{EnvironmentFacts, EnvironmentKey, InstanceId, Staged};
+use brickyard_engine::{EnvironmentFacts, EnvironmentKey, InstanceId, Loss, Staged};
 use brickyard_front::Problem;
 use brickyard_model::release::Release;
 use brickyard_plan::wanted::Adjustments;
@@ -68,6 +68,8 @@ pub(crate) enum Message {
     Ended { id: InstanceId, exit: Exit },
     /// Checks say something else.
     Health { id: InstanceId, health: Health },
+    /// Some of what it says was lost, or is kept again.
+    Lost { id: InstanceId, loss: Loss },
     /// All templates were tried with a change that is not made yet.
     Staged(staging::Report),
 }
@@ -131,12 +133,14 @@ struct Watchers {
     wait: AbortHandle,
     probe: AbortHandle,
     again: Arc<Notify>,
+    output: AbortHandle,
 }
 
 impl Drop for Watchers {
     fn drop(&mut self) {
         self.wait.abort();
         self.probe.abort();
+        self.output.abort();
     }
 }
 
@@ -172,6 +176,8 @@ pub(crate) struct Environment {
     logs: BTreeMap<Place, Vec<String>>,
     /// Wall time less monotonic time, when it was last looked at.
     clock_offset_ms: i64,
+    /// What of the output of those that run was lost.
+    losses: BTreeMap<GenerationKey, Loss>,
     /// What the front was last known not to be able to do.
     front_problems: Vec<Problem>,
     sequence: u64,
@@ -265,6 +271,7 @@ impl Environment {
             }
             Message::Ended { id, exit } => self.finish(&id, Outcome::Ended(exit), events),
             Message::Health { id, health } => self.finish(&id, Outcome::Health(health), events),
+            Message::Lost { id, loss } => self.output_lost(&id, loss, events),
             Message::Staged(report) => self.staged(report).await,
         }
     }
@@ -316,6 +323,7 @@ impl Environment {
         let runs = self.observed.get(&key.0, key.1).is_some_and(|r| r.state.pid().is_some());
         if changed && !runs {
             self.watchers.remove(&key);
+            self.losses.remove(&key);
             self.staged.retain(|(p, g, _), _| (p, g) != (&key.0, &key.1));
         }
     }

@@ -119,6 +119,11 @@ impl Environment {
                 State::Exited { exit } | State::Stopped { exit } => Some(exit.code),
                 _ => None,
             },
+            output_lost: self
+                .losses
+                .get(&(record.place.clone(), record.generation))
+                .filter(|loss| loss.goes_on)
+                .map(|loss| loss.reason.clone()),
             out_of_memory: matches!(&record.state, State::Exited { exit } if exit.oom),
             restarts: record.restarts,
             ports: self.port_texts(&record.place.service),

@@ -132,6 +132,10 @@ fn row(instance: &InstanceView) -> Vec<String> {
         }
         None => instance.state.clone(),
     };
+    let state = match instance.output_lost {
+        Some(_) => format!("{state}, its output is lost"),
+        None => state,
+    };
     vec![
         short_address(instance),
         if is_one_off { "-".to_owned() } else { instance.generation.to_string() },

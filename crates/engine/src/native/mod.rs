@@ -51,7 +51,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::{
     Connection, Engine, EnvironmentFacts, EnvironmentKey, Error, ExecOutput, ExecRequest,
-    FileWrite, InstanceId, Known, KnownState, Process, Staged, StartRequest, Started, Usage,
+    FileWrite, InstanceId, Known, KnownState, Loss, Process, Staged, StartRequest, Started, Usage,
     signal_number,
 };
 use attached::Attached;
@@ -545,6 +545,10 @@ impl Engine for Native {
 
     fn log_files(&self, id: &InstanceId) -> Vec<PathBuf> {
         log::files(&self.paths.instance(id).log())
+    }
+
+    fn loss(&self, id: &InstanceId) -> Loss {
+        log::loss(&self.paths.instance(id).log())
     }
 
     async fn remove_volume(&self, key: &EnvironmentKey, volume: &VolumeName) -> Result<(), Error> {

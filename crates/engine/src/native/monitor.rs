@@ -13,12 +13,16 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::cgroup::Layout;
-use super::log::{Stream, Writer};
-use super::paths::Paths;
+use super::log::{self, Stream, Writer};
+use super::paths::{InstancePaths, Paths};
 use crate::InstanceId;
 
 /// How long output that is still in the pipes is waited for after the end.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
+/// How often a log that was full is tried again.
+const LOG_PAUSE: Duration = Duration::from_secs(1);
+/// Bytes of the record of the end.
+const EXIT_BYTES: usize = 256;
 
 /// Stands for a descriptor that there is not.
 pub(crate) const NONE: &str = "-";
@@ -66,9 +70,17 @@ fn watch(arguments: &[String]) -> io::Result<()> {
         writer: Writer::open(&instance.log())?,
         sources: [source(Stream::Stdout, stdout, output)?, source(Stream::Stderr, stderr, errors)?],
     };
+    // A full disk must not hide how it ended.
+    let record = log::reserve(&instance.exit_reserve(), EXIT_BYTES).ok();
     let process = Pid::from_raw(pid).ok_or_else(|| io::Error::other("wrong pid"))?;
     let pidfd = pidfd_open(process, PidfdFlags::empty())?;
-    while !output.pump(Some(pidfd.as_fd()), None)? {}
+    loop {
+        let pause = output.writer.has_news().then_some(LOG_PAUSE);
+        if output.pump(Some(pidfd.as_fd()), pause)? {
+            break;
+        }
+        output.writer.tell();
+    }
     let code = brickyard_sys::process::wait(pid);
     // Whatever else was in it ended with the first process of its pid namespace.
     let cgroup = paths.instance_cgroup(&id);
@@ -78,13 +90,26 @@ fn watch(arguments: &[String]) -> io::Result<()> {
     while output.is_open() && Instant::now() < deadline {
         output.pump(None, Some(Duration::from_millis(50)))?;
     }
-    output.writer.finish()?;
+    output.writer.finish();
     let oom = layout.oom_kills(&cgroup) > 0;
     let exit = Exit { code, oom, lost: None, time_ms: SystemClock::default().now_ms() };
-    super::write_record(&instance.exit(), &exit)?;
+    record_exit(&instance, record.as_ref(), &exit)?;
     // The runtime's state is of no use any more; the cgroups go when the generation is removed.
     let _ = fs::remove_dir_all(instance.state());
     Ok(())
+}
+
+/// Writes how it ended, into room that was kept for it where there is some.
+fn record_exit(instance: &InstancePaths, record: Option<&fs::File>, exit: &Exit) -> io::Result<()> {
+    let reserved = record.is_some_and(|file| {
+        log::overwrite(file, exit, EXIT_BYTES)
+            .and_then(|()| fs::rename(instance.exit_reserve(), instance.exit()))
+            .is_ok()
+    });
+    match reserved {
+        true => Ok(()),
+        false => super::write_record(&instance.exit(), exit),
+    }
 }
 
 /// Both output streams of a container and where they go.
@@ -144,8 +169,7 @@ impl Output {
                     if copy.as_mut().is_some_and(|copy| copy.write_all(text).is_err()) {
                         *copy = None;
                     }
-                    // A full disk must not stop the container: what cannot be kept is dropped.
-                    drop(self.writer.push(*stream, text));
+                    self.writer.push(*stream, text);
                 }
                 Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
                 // The end of a terminal that nobody has open any more.

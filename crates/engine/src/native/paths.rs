@@ -104,6 +104,11 @@ impl InstancePaths {
         self.dir.join("exit.json")
     }
 
+    /// Room for the record of how it ended.
+    pub(crate) fn exit_reserve(&self) -> Utf8PathBuf {
+        self.dir.join("exit.reserve")
+    }
+
     /// What it wrote to its root file system.
     pub(crate) fn upper(&self) -> Utf8PathBuf {
         self.dir.join("upper")

@@ -3,6 +3,7 @@
 
 mod damage;
 mod hanging;
+mod logs;
 mod loops;
 mod memory;
 mod ports;
