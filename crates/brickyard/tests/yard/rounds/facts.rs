@@ -19,6 +19,12 @@ pub(super) fn rows(project: &Project<'_>) -> Option<Vec<Value>> {
     serde_json::from_str(&out.stdout).ok()
 }
 
+/// One-offs, too.
+pub(super) fn all_rows(project: &Project<'_>) -> Vec<Value> {
+    let out = project.run(&["--json", "ps", "-a"]).ok();
+    serde_json::from_str(&out.stdout).expect("it is JSON")
+}
+
 /// `SERVICE/SLOT`.
 pub(super) fn place_of(row: &Value) -> String {
     format!("{}/{}", row["service"].as_str().unwrap_or_default(), row["instance"])

@@ -43,10 +43,12 @@ enum Victim {
     Worker,
     Exec,
     File,
+    /// The command of a one-off.
+    Run,
     Everything,
 }
 
-const VICTIMS: [Victim; 11] = [
+const VICTIMS: [Victim; 12] = [
     Victim::Agent,
     Victim::Agent,
     Victim::Agent,
@@ -57,6 +59,7 @@ const VICTIMS: [Victim; 11] = [
     Victim::Worker,
     Victim::Exec,
     Victim::File,
+    Victim::Run,
     Victim::Everything,
 ];
 
@@ -92,6 +95,8 @@ fn killed_processes_lose_nothing_leave_nothing_and_run_nothing_twice() {
     let aside = Aside::new();
     let yard = Yard::within(BRICKYARD, aside.prefix());
     yard.import_box();
+    // Somebody else's rules, so that there is something to be left alone.
+    let _ = aside.output("nft add table inet others && nft add chain inet others first");
     let before = Picture::of(&aside, &yard, &[]);
     let mut bad = Rounds::new(&aside, &yard, seed);
     for round in 1..=rounds {
@@ -161,8 +166,20 @@ impl<'a> Rounds<'a> {
             self.truth.take(change, code == 0);
         }
         self.start_next(by_up);
+        self.clear_one_offs();
         self.settle();
         self.check();
+    }
+
+    /// A one-off whose command was killed is still there, is shown, and goes when it is told to.
+    fn clear_one_offs(&self) {
+        let one_off = |row: &serde_json::Value| row["instance"] == u32::MAX;
+        for row in facts::all_rows(&self.project).iter().filter(|row| one_off(row)) {
+            let name = row["service"].as_str().expect("it has a name");
+            tell(&format!("  {name} is {}", row["state"]));
+            let _ = self.project.run(&["rm", "--force", "--stop", name]).ok();
+        }
+        assert!(!facts::all_rows(&self.project).iter().any(one_off));
     }
 
     fn write_model(&mut self, changes: &[Change]) {
@@ -213,6 +230,7 @@ impl<'a> Rounds<'a> {
             Victim::Worker => self.hunt(&["__worker"], choice),
             Victim::Exec => self.hunt(&["__exec"], choice),
             Victim::File => self.hunt(&["__file"], choice),
+            Victim::Run => self.hunt(&["run", "--rm"], choice),
             Victim::Everything => {
                 let words = ["__front", "__monitor", "__worker", "__exec", "__file"];
                 let others = words.iter().map(|word| self.processes(&[word]));

@@ -108,7 +108,7 @@ impl Change {
                 _ => {}
             }
         }
-        if random.one_in(5) {
+        if random.one_in(3) {
             changes.push(Self::Once);
         }
         if random.one_in(5) || changes.is_empty() {
@@ -127,7 +127,7 @@ impl Change {
             Self::Start { place } => format!("start {place}"),
             Self::Restart { service } => format!("restart {service}"),
             Self::Deploy { .. } => "up -d".to_owned(),
-            Self::Once => "run --rm --no-deps solo sleep 0.1".to_owned(),
+            Self::Once => "run --rm --no-deps solo sleep 0.4".to_owned(),
             Self::Exec => "exec db sleep 0.2".to_owned(),
         };
         text.split(' ').map(str::to_owned).collect()
