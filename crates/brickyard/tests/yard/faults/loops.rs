@@ -105,8 +105,8 @@ services:
     assert!(late.store_kib < early.store_kib + (16 << 10), "{shown}");
     // What each says goes on in the same log.
     assert!(late.file_kib < early.file_kib + 256, "{shown}");
-    // Threads that wait for the disk come and go.
-    assert!(late.tasks < early.tasks + 8, "{shown}");
+    // Threads that wait for the disk come and go, as many as are needed at once.
+    assert!(late.tasks < early.tasks + 3 * INSTANCES, "{shown}");
     assert!(late.descriptors < early.descriptors + 4, "{shown}");
     let counts = |size: &Size| (size.processes, size.cgroups, size.mounts, size.files);
     assert_eq!(counts(&late), counts(&early), "{shown}");
