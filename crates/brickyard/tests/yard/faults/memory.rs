@@ -15,6 +15,7 @@ services:
     image: box
     command: [tail, /dev/zero]
     mem_limit: 24m
+    healthcheck: {{test: [CMD, "false"], interval: 1s, start_period: 5m}}
   web:
     image: box
     command: [sh, -c, "echo one >/www/index.html; exec httpd -f -p 80 -h /www"]

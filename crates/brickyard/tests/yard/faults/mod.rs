@@ -8,10 +8,11 @@ mod loops;
 mod memory;
 mod ports;
 
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::process::Command;
 
 use brickyard_testkit::{DEADLINE, Project, Yard, get, wait_until};
-use rustix::mount::{MountFlags, mount, mount_remount};
+use rustix::mount::{MountFlags, mount_remount};
 use serde_json::Value;
 
 use crate::support::yard;
@@ -19,12 +20,28 @@ use crate::support::yard;
 /// A yard whose directory is a file system of its own, of so many MiB.
 fn yard_of(size_mib: u32) -> Yard {
     let yard = yard();
-    let options = std::ffi::CString::new(format!("size={size_mib}m,mode=0711"));
-    let options = options.expect("there is no zero in it");
-    mount("tmpfs", yard.root().as_str(), "tmpfs", MountFlags::empty(), &*options)
-        .expect("a file system in memory can be mounted");
+    mount_own(&yard, size_mib, &[]);
     yard.import_box();
     yard
+}
+
+/// Mounts a disk at the yard's root. It is one that every supported kernel maps ids on: memory file
+/// systems are not, before Linux 6.3.
+fn mount_own(yard: &Yard, size_mib: u32, options: &[&str]) {
+    let image = yard.home().join("disk");
+    let file = std::fs::File::create(&image).expect("our own directory is writable");
+    file.set_len(u64::from(size_mib) << 20).expect("it need not be there on the disk");
+    let run = |command: &mut Command| {
+        let out = command.output().expect("e2fsprogs and mount are installed");
+        assert!(out.status.success(), "{command:?}: {}", String::from_utf8_lossy(&out.stderr));
+    };
+    let all = ["-q", "-F", "-b", "4096", "-m", "0", "-O", "^has_journal"];
+    run(Command::new("mkfs.ext4").args(all).args(options).arg(&image));
+    // Not every machine has it in its kernel, or loads it by itself.
+    let _ = Command::new("modprobe").arg("loop").output();
+    run(Command::new("mount").args(["-o", "loop", image.as_str(), yard.root().as_str()]));
+    std::fs::set_permissions(yard.root(), std::fs::Permissions::from_mode(0o711))
+        .expect("our own directory's mode can be set");
 }
 
 /// A page that shows a key, and something else that only has to go on.
@@ -103,8 +120,7 @@ fn a_full_volume_is_the_business_of_its_service_alone() {
 #[test]
 fn without_inodes_a_start_is_refused_and_made_good_later() {
     let yard = yard();
-    mount("tmpfs", yard.root().as_str(), "tmpfs", MountFlags::empty(), c"nr_inodes=400,mode=0711")
-        .expect("a file system in memory can be mounted");
+    mount_own(&yard, 64, &["-N", "400"]);
     yard.import_box();
     let (project, port) = page(&yard);
     let ballast = yard.root().join("ballast");
@@ -163,7 +179,7 @@ name: flood
 services:
   loud:
     image: box
-    command: [sh, -c, "busybox yes something is very wrong with this software | busybox head -c 100000 >/tmp/lines; i=0; while [ $$i -lt 10000 ]; do cat /tmp/lines; i=$$((i+1)); done; echo; echo the end; exec sleep 1000"]
+    command: [sh, -c, "busybox yes something is very wrong with this software | busybox head -c 100000 >/tmp/lines; i=0; while [ $$i -lt 3000 ]; do cat /tmp/lines; i=$$((i+1)); done; echo; echo the end; exec sleep 1000"]
     stop_signal: KILL
   calm: {image: box, command: [sleep, "1000"], stop_signal: KILL}
 "#;

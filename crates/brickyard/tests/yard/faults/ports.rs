@@ -31,7 +31,9 @@ fn a_port_taken_meanwhile_is_said_with_its_owner_and_served_when_it_is_free() {
     wait_until("the other one is served", DEADLINE, || {
         get(calm, "/").is_ok_and(|answer| answer == (200, "calm\n".to_owned()))
     });
-    assert_eq!(project.instance("web/1")["health"], "healthy");
+    wait_until("the instance is well", DEADLINE, || {
+        project.instance("web/1")["health"] == "healthy"
+    });
     let event = |kind: &str| {
         let events = yard.events();
         events.into_iter().filter(|event| event["kind"] == kind).collect::<Vec<_>>()
