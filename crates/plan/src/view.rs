@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use brickyard_core::{Address, Alias, Digest, EndpointName, ServiceName, Slot};
 use brickyard_model::types::{HostPort, Line, OnChange};
-use brickyard_template::{LineError, LineErrorKind, LineInstance, LineValue, Scope};
+use brickyard_template::{LineError, LineErrorKind, LineInstance, LineValue, Pair, Scope, Text};
 use serde::{Deserialize, Serialize};
 
 use crate::observed::{Observed, Record};
@@ -267,15 +267,15 @@ impl<'a> InstanceScope<'a> {
 }
 
 impl Scope for InstanceScope<'_> {
-    fn value(&self, key: &str) -> Option<String> {
-        self.config.get(key).cloned()
+    fn value(&self, key: &str) -> Option<Text> {
+        self.config.get(key).map(Text::from)
     }
 
-    fn keys(&self, prefix: &str) -> Vec<(String, String)> {
+    fn keys(&self, prefix: &str) -> Vec<Pair> {
         self.config
             .range(prefix.to_owned()..)
             .take_while(|(key, _)| key.starts_with(prefix))
-            .map(|(key, value)| (key.clone(), value.clone()))
+            .map(|(key, value)| Pair::new(key, value))
             .collect()
     }
 

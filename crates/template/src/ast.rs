@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::function::Function;
 use crate::quote::quote;
-use crate::value::{Text, Value};
+use crate::value::Text;
 
 /// Something that an error can be about.
 pub(crate) trait Node: fmt::Display {
@@ -46,7 +46,7 @@ pub(crate) struct Branch {
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     pub(crate) position: usize,
-    pub(crate) name: String,
+    pub(crate) name: Text,
     pub(crate) pipe: Option<Pipe>,
 }
 
@@ -64,16 +64,20 @@ pub(crate) struct Command {
     pub(crate) arguments: Vec<Operand>,
 }
 
-/// A variable with fields: `$x.a.b`. The first part has its `$`.
+/// A variable with fields: `$x.a.b`. The name has its `$`, and one number in the whole text.
 #[derive(Debug, Clone)]
 pub(crate) struct Variable {
-    pub(crate) position: usize,
-    pub(crate) parts: Vec<String>,
+    pub(crate) name: Text,
+    pub(crate) number: u32,
+    pub(crate) fields: Vec<Text>,
 }
+
+/// The number of `$` itself.
+pub(crate) const ROOT: u32 = 0;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Number {
-    pub(crate) text: String,
+    pub(crate) text: Text,
     pub(crate) int: Option<i64>,
     pub(crate) is_uint: bool,
     pub(crate) float: Option<f64>,
@@ -88,15 +92,15 @@ pub(crate) struct Operand {
 
 #[derive(Debug, Clone)]
 pub(crate) enum OperandKind {
-    Identifier { name: String, function: Function },
+    Identifier { name: Text, function: Function },
     Variable(Variable),
     Dot,
     Nil,
-    Field(Vec<String>),
-    Chain { base: Box<Operand>, fields: Vec<String> },
+    Field(Vec<Text>),
+    Chain { base: Box<Operand>, fields: Vec<Text> },
     Bool(bool),
     Number(Number),
-    String { quoted: String, value: Value },
+    String { quoted: Text, value: Text },
     Pipe(Pipe),
 }
 
@@ -150,7 +154,7 @@ impl fmt::Display for List {
 impl fmt::Display for Statement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Text { text, .. } => f.write_str(&String::from_utf8_lossy(text.as_bytes())),
+            Self::Text { text, .. } => text.fmt(f),
             Self::Action { pipe, .. } => write!(f, "{{{{{pipe}}}}}"),
             Self::Branch(branch) => branch.fmt(f),
             Self::Template(call) => call.fmt(f),
@@ -189,7 +193,7 @@ impl fmt::Display for Pipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, variable) in self.declarations.iter().enumerate() {
             let before = if index > 0 { ", " } else { "" };
-            write!(f, "{before}{}", variable.parts.join("."))?;
+            write!(f, "{before}{}", variable.name)?;
         }
         if !self.declarations.is_empty() {
             f.write_str(if self.is_assign { " = " } else { " := " })?;
@@ -225,8 +229,11 @@ impl Operand {
 impl fmt::Display for Operand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            OperandKind::Identifier { name, .. } => f.write_str(name),
-            OperandKind::Variable(variable) => f.write_str(&variable.parts.join(".")),
+            OperandKind::Identifier { name, .. } => name.fmt(f),
+            OperandKind::Variable(variable) => {
+                variable.name.fmt(f)?;
+                variable.fields.iter().try_for_each(|field| write!(f, ".{field}"))
+            }
             OperandKind::Dot => f.write_str("."),
             OperandKind::Nil => f.write_str("nil"),
             OperandKind::Field(fields) => fields.iter().try_for_each(|field| write!(f, ".{field}")),
@@ -235,8 +242,8 @@ impl fmt::Display for Operand {
                 fields.iter().try_for_each(|field| write!(f, ".{field}"))
             }
             OperandKind::Bool(value) => write!(f, "{value}"),
-            OperandKind::Number(number) => f.write_str(&number.text),
-            OperandKind::String { quoted, .. } => f.write_str(quoted),
+            OperandKind::Number(number) => number.text.fmt(f),
+            OperandKind::String { quoted, .. } => quoted.fmt(f),
             OperandKind::Pipe(pipe) => write!(f, "{pipe}"),
         }
     }

@@ -2,12 +2,118 @@
 
 use std::cmp::Ordering;
 
-use crate::format::{byte, sprint, verb};
+use crate::format::{byte, sprint, sprintf, sprintln, verb};
+use crate::function::Param::{Any, String as Str};
+use crate::function::{Answer, Definition, Origin, Param, Run, row};
 use crate::quote::{decode, is_print};
 use crate::value::{Text, Value};
 
+const fn go(
+    name: &'static str,
+    fixed: &'static [Param],
+    variadic: Option<Param>,
+    run: Run,
+    meaning: &'static str,
+) -> Definition {
+    row(name, fixed, variadic, Origin::Go, run, meaning)
+}
+
+/// Go's own functions.
+pub(crate) const TABLE: &[Definition] = &[
+    go("and", &[Any], Some(Any), Run::And, "the first argument that is empty, or else the last"),
+    go(
+        "call",
+        &[Any],
+        Some(Any),
+        Run::Call,
+        "always an error: no value of a template is a function",
+    ),
+    go("eq", &[Any], Some(Any), Run::Pure(eq), "whether the first equals any of the others"),
+    go("ge", &[Any, Any], None, Run::Pure(ge), "whether the first is greater or equal"),
+    go("gt", &[Any, Any], None, Run::Pure(gt), "whether the first is greater"),
+    go("html", &[], Some(Any), Run::Pure(html), "the arguments printed and escaped for HTML"),
+    go("index", &[Any], Some(Any), Run::Pure(index), "`index x 1 2` is `x[1][2]`"),
+    go("js", &[], Some(Any), Run::Pure(js), "the arguments printed and escaped for JavaScript"),
+    go("le", &[Any, Any], None, Run::Pure(le), "whether the first is less or equal"),
+    go("len", &[Any], None, Run::Boxed(length), "how many elements, entries or bytes"),
+    go("lt", &[Any, Any], None, Run::Pure(lt), "whether the first is less"),
+    go("ne", &[Any, Any], None, Run::Pure(ne), "whether the two differ"),
+    go("not", &[Any], None, Run::Pure(not), "whether the argument is empty"),
+    go("or", &[Any], Some(Any), Run::Or, "the first argument that is not empty, or else the last"),
+    go("print", &[], Some(Any), Run::Pure(print), "`fmt.Sprint`"),
+    go("printf", &[Str], Some(Any), Run::Pure(printf), "`fmt.Sprintf`"),
+    go("println", &[], Some(Any), Run::Pure(println), "`fmt.Sprintln`"),
+    go("slice", &[Any], Some(Any), Run::Boxed(slice), "`slice x 1 2` is `x[1:2]`"),
+    go(
+        "urlquery",
+        &[],
+        Some(Any),
+        Run::Pure(urlquery),
+        "the arguments printed and escaped for URLs",
+    ),
+];
+
+fn eq(values: &[Value]) -> Answer {
+    equal_any(&values[0], &values[1..]).map(Value::Bool)
+}
+
+fn ne(values: &[Value]) -> Answer {
+    equal_any(&values[0], &values[1..]).map(|same| Value::Bool(!same))
+}
+
+fn lt(values: &[Value]) -> Answer {
+    Ok(Value::Bool(compare(&values[0], &values[1])? == Some(Ordering::Less)))
+}
+
+fn le(values: &[Value]) -> Answer {
+    let order = compare(&values[0], &values[1])?;
+    Ok(Value::Bool(matches!(order, Some(Ordering::Less | Ordering::Equal))))
+}
+
+// As in Go, these two are the opposites of the two above, also for what is no number.
+fn gt(values: &[Value]) -> Answer {
+    let order = compare(&values[0], &values[1])?;
+    Ok(Value::Bool(!matches!(order, Some(Ordering::Less | Ordering::Equal))))
+}
+
+fn ge(values: &[Value]) -> Answer {
+    Ok(Value::Bool(compare(&values[0], &values[1])? != Some(Ordering::Less)))
+}
+
+fn not(values: &[Value]) -> Answer {
+    Ok(Value::Bool(!values[0].is_true()))
+}
+
+fn print(values: &[Value]) -> Answer {
+    sprint(values).map(Value::text)
+}
+
+fn println(values: &[Value]) -> Answer {
+    sprintln(values).map(Value::text)
+}
+
+fn printf(values: &[Value]) -> Answer {
+    match values {
+        [Value::String(format), values @ ..] => sprintf(format.as_bytes(), values).map(Value::text),
+        _ => Ok(Value::Nil),
+    }
+}
+
+fn html(values: &[Value]) -> Answer {
+    Ok(Value::String(escape_html(&joined(values)?)))
+}
+
+fn js(values: &[Value]) -> Answer {
+    Ok(Value::String(escape_js(&joined(values)?)))
+}
+
+fn urlquery(values: &[Value]) -> Answer {
+    Ok(Value::String(escape_query(&joined(values)?)))
+}
+
 /// `index x 1 2`: x[1][2].
-pub(crate) fn index(item: &Value, indexes: &[Value]) -> Result<Value, String> {
+fn index(values: &[Value]) -> Answer {
+    let (item, indexes) = (&values[0], &values[1..]);
     if item.is_nil() {
         return Err("index of untyped nil".to_owned());
     }
@@ -16,8 +122,8 @@ pub(crate) fn index(item: &Value, indexes: &[Value]) -> Result<Value, String> {
         item = match &item {
             Value::Nil => return Err("index of nil pointer".to_owned()),
             Value::List(list) => {
-                let at = position(at, list.items.len())?;
-                let found = list.items.get(at).cloned();
+                let at = position(at, list.len())?;
+                let found = list.items().get(at).cloned();
                 found.ok_or("reflect: slice index out of range")?
             }
             Value::String(text) => {
@@ -26,7 +132,7 @@ pub(crate) fn index(item: &Value, indexes: &[Value]) -> Result<Value, String> {
                 byte(found.ok_or("reflect: string index out of range")?)
             }
             Value::Map(map) => match at {
-                Value::String(key) => match map.entries.get(key) {
+                Value::String(key) => match map.entries().get(key) {
                     Some(found) => found.clone(),
                     None if map.holds_any() => Value::Nil,
                     None => Value::text(""),
@@ -51,6 +157,7 @@ fn position(index: &Value, end: usize) -> Result<usize, String> {
         Value::Int(number) => *number,
         Value::Uint(number, _) => i64::try_from(*number).unwrap_or(-1),
         Value::Nil => return Err("cannot index slice/array with nil".to_owned()),
+        Value::Opaque(opaque) if opaque.number().is_some() => opaque.number().unwrap_or_default(),
         other => {
             let found = other.type_name();
             return Err(format!("cannot index slice/array with type {found}"));
@@ -62,7 +169,8 @@ fn position(index: &Value, end: usize) -> Result<usize, String> {
 
 /// `slice x 1 2`: x[1:2]. `boxed` has a bit for each index that came as an interface: Go does not
 /// look into these here.
-pub(crate) fn slice(item: &Value, indexes: &[Value], boxed: u64) -> Result<Value, String> {
+fn slice(values: &[Value], boxed: u64) -> Answer {
+    let (item, indexes, boxed) = (&values[0], &values[1..], boxed >> 1);
     if item.is_nil() {
         return Err("slice of untyped nil".to_owned());
     }
@@ -74,7 +182,7 @@ pub(crate) fn slice(item: &Value, indexes: &[Value], boxed: u64) -> Result<Value
             return Err("cannot 3-index slice a string".to_owned());
         }
         Value::String(text) => text.len(),
-        Value::List(list) => list.items.len(),
+        Value::List(list) => list.len(),
         other => return Err(format!("can't slice item of type {}", other.type_name())),
     };
     let mut bounds = [0, length, length];
@@ -91,19 +199,19 @@ pub(crate) fn slice(item: &Value, indexes: &[Value], boxed: u64) -> Result<Value
     }
     let range = bounds[0]..bounds[1];
     Ok(match item {
-        Value::List(list) => Value::list(list.type_name, list.items[range].to_vec()),
+        Value::List(list) => Value::list(list.type_name(), list.items()[range].to_vec()),
         Value::String(text) => Value::text(&text.as_bytes()[range]),
         _ => Value::Nil,
     })
 }
 
 /// `len x`; `boxed` is whether x came as an interface.
-pub(crate) fn length(item: &Value, boxed: bool) -> Result<Value, String> {
-    let length = match item {
+fn length(values: &[Value], boxed: u64) -> Answer {
+    let length = match &values[0] {
         Value::String(text) => text.len(),
-        Value::List(list) => list.items.len(),
-        Value::Map(map) => map.entries.len(),
-        Value::Nil if boxed => return Err("len of nil pointer".to_owned()),
+        Value::List(list) => list.len(),
+        Value::Map(map) => map.entries().len(),
+        Value::Nil if boxed & 1 == 1 => return Err("len of nil pointer".to_owned()),
         Value::Nil => {
             return Err("reflect: call of reflect.Value.Type on zero Value".to_owned());
         }
@@ -131,9 +239,13 @@ fn basic(value: &Value) -> Option<Basic> {
         Value::Float(_) => Basic::Float,
         Value::Complex(..) => Basic::Complex,
         Value::String(_) => Basic::String,
-        Value::Nil | Value::List(_) | Value::Map(_) | Value::Record(_) | Value::Opaque(_) => {
-            return None;
-        }
+        Value::Opaque(opaque) if opaque.number().is_some() => Basic::Int,
+        Value::Nil
+        | Value::List(_)
+        | Value::Map(_)
+        | Value::Pair(_)
+        | Value::Record(_)
+        | Value::Opaque(_) => return None,
     })
 }
 
@@ -142,7 +254,7 @@ fn incompatible(left: &Value, right: &Value) -> String {
 }
 
 /// `eq x a b`: whether x is a or b.
-pub(crate) fn equal_any(value: &Value, others: &[Value]) -> Result<bool, String> {
+fn equal_any(value: &Value, others: &[Value]) -> Result<bool, String> {
     if others.is_empty() {
         return Err("missing argument for comparison".to_owned());
     }
@@ -154,7 +266,21 @@ pub(crate) fn equal_any(value: &Value, others: &[Value]) -> Result<bool, String>
     Ok(false)
 }
 
+/// Numbers of types with names, as `time.Month`, as plain ones.
+fn plain(value: &Value) -> Value {
+    match value {
+        Value::Opaque(opaque) => opaque.number().map_or_else(|| value.clone(), Value::Int),
+        value => value.clone(),
+    }
+}
+
 fn equal(left: &Value, right: &Value) -> Result<bool, String> {
+    if let (Value::Opaque(_), _) | (_, Value::Opaque(_)) = (left, right)
+        && basic(left).is_some()
+        && basic(right).is_some()
+    {
+        return equal(&plain(left), &plain(right));
+    }
     match (left, right) {
         (Value::Int(int), Value::Uint(uint, _)) | (Value::Uint(uint, _), Value::Int(int)) => {
             return Ok(u64::try_from(*int) == Ok(*uint));
@@ -186,7 +312,7 @@ fn equal(left: &Value, right: &Value) -> Result<bool, String> {
 }
 
 /// Go's `==` on values of one type.
-fn same(left: &Value, right: &Value) -> bool {
+pub(crate) fn same(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Bool(left), Value::Bool(right)) => left == right,
         (Value::Int(left), Value::Int(right)) => left == right,
@@ -199,7 +325,10 @@ fn same(left: &Value, right: &Value) -> bool {
                 && left.fields.len() == right.fields.len()
                 && left.fields.iter().zip(&right.fields).all(|(a, b)| same(&a.1, &b.1))
         }
-        (Value::Opaque(left), Value::Opaque(right)) => std::sync::Arc::ptr_eq(left, right),
+        (Value::Pair(left), Value::Pair(right)) => left == right,
+        (Value::Opaque(left), Value::Opaque(right)) => {
+            left.type_name() == right.type_name() && left.text() == right.text()
+        }
         (Value::Nil, Value::Nil) => true,
         _ => false,
     }
@@ -211,7 +340,7 @@ pub(crate) fn compare(left: &Value, right: &Value) -> Result<Option<Ordering>, S
     if basic(left).is_none() || basic(right).is_none() {
         return Err(BAD.to_owned());
     }
-    match (left, right) {
+    match (&plain(left), &plain(right)) {
         (Value::Int(left), Value::Int(right)) => Ok(Some(left.cmp(right))),
         (Value::Uint(left, _), Value::Uint(right, _)) => Ok(Some(left.cmp(right))),
         (Value::Int(left), Value::Uint(right, _)) => {
@@ -230,7 +359,7 @@ pub(crate) fn compare(left: &Value, right: &Value) -> Result<Option<Ordering>, S
 }
 
 /// The text of the arguments of `html`, `js` and `urlquery`.
-pub(crate) fn joined(values: &[Value]) -> Result<Vec<u8>, String> {
+fn joined(values: &[Value]) -> Result<Vec<u8>, String> {
     if let [Value::String(text)] = values {
         return Ok(text.as_bytes().to_vec());
     }
@@ -242,7 +371,7 @@ pub(crate) fn joined(values: &[Value]) -> Result<Vec<u8>, String> {
 }
 
 /// `html`
-pub(crate) fn escape_html(bytes: &[u8]) -> Text {
+fn escape_html(bytes: &[u8]) -> Text {
     let mut escaped = Vec::with_capacity(bytes.len());
     for found in bytes {
         match found {
@@ -259,7 +388,7 @@ pub(crate) fn escape_html(bytes: &[u8]) -> Text {
 }
 
 /// `js`
-pub(crate) fn escape_js(bytes: &[u8]) -> Text {
+fn escape_js(bytes: &[u8]) -> Text {
     let mut escaped = Vec::with_capacity(bytes.len());
     let mut rest = bytes;
     while let Some(first) = rest.first().copied() {

@@ -1,9 +1,8 @@
 //! A check command's arguments, in which `{{.src}}` is the file to be checked.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use crate::value::{Map, Text, Value};
+use crate::value::{Text, Value};
 use crate::{ExecError, MapScope, ParseError};
 
 /// An argument of a check command cannot be expanded.
@@ -23,7 +22,7 @@ pub enum CheckError {
 /// When an argument is no template or does not render.
 pub fn expand_check(arguments: &[String], src: &str) -> Result<Vec<String>, CheckError> {
     let entries = BTreeMap::from([(Text::from("src"), Value::text(src))]);
-    let dot = Value::Map(Arc::new(Map { type_name: "map[string]string", entries }));
+    let dot = Value::map_of("map[string]string", entries);
     let expand = |argument: &String| {
         let template = crate::parse("check", argument)?;
         let rendered = template.render_with(&MapScope::default(), dot.clone())?;

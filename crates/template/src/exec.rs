@@ -6,15 +6,15 @@
 
 mod call;
 mod eval;
+mod include;
 
-use std::collections::BTreeMap;
-
-use crate::ast::{Branch, BranchKind, Call, List, Node, Statement};
+use crate::ast::{Branch, BranchKind, Call, List, Node, Pipe, ROOT, Statement, Variable};
 use crate::format;
-use crate::quote::quote_text;
+use crate::parse::Trees;
+use crate::quote::{quote, quote_text};
 use crate::scope::Scope;
 use crate::value::Value;
-use crate::{ExecError, Limits, Reads};
+use crate::{ExecError, Limits, Options, Reads};
 
 type Result<T> = std::result::Result<T, Box<ExecError>>;
 
@@ -27,6 +27,7 @@ struct Slot {
 }
 
 impl Slot {
+    #[inline]
     fn plain(value: Value) -> Self {
         Self { value, boxed: false }
     }
@@ -54,61 +55,85 @@ enum Flow {
 }
 
 /// What is executed, and with what.
+#[derive(Clone, Copy)]
 pub(crate) struct Program<'a> {
     pub(crate) name: &'a str,
-    pub(crate) text: &'a str,
-    pub(crate) trees: &'a BTreeMap<String, List>,
+    pub(crate) text: &'a [u8],
+    pub(crate) trees: &'a Trees,
+    pub(crate) options: &'a Options,
     pub(crate) scope: &'a dyn Scope,
     pub(crate) limits: Limits,
 }
 
+/// What goes on through a source that includes another.
+#[derive(Default)]
+struct Progress {
+    output: Vec<u8>,
+    reads: Reads,
+    steps: u64,
+    depth: usize,
+    included: include::Included,
+}
+
 /// Renders the tree that has the program's name.
-pub(crate) fn execute(program: &Program<'_>, dot: Value) -> Result<(Vec<u8>, Reads)> {
+pub(crate) fn execute(program: Program<'_>, dot: Value) -> Result<(Vec<u8>, Reads)> {
+    let progress = Progress { output: Vec::with_capacity(OUTPUT_FIRST), ..Progress::default() };
+    let (done, result) = run(program, dot, progress);
+    result.map(|()| (done.output, done.reads))
+}
+
+/// Bytes that are set aside at first; most files are smaller.
+const OUTPUT_FIRST: usize = 4096;
+
+fn run(program: Program<'_>, dot: Value, progress: Progress) -> (Progress, Result<()>) {
     let mut state = State {
         program,
-        tree_name: program.name,
-        output: Vec::new(),
-        reads: Reads::default(),
-        variables: vec![("$", Slot::plain(dot.clone()))],
+        tree_name: program.name.as_bytes(),
+        progress,
+        variables: vec![(ROOT, Slot::plain(dot.clone()))],
+        frame: 0,
         node: None,
-        steps: 0,
-        depth: 0,
+        pool: Vec::new(),
     };
-    let Some(list) = program.trees.get(program.name) else {
-        let name = quote_text(program.name);
-        return state.error(format!("{name} is an incomplete or empty template"));
+    let result = match program.trees.get(program.name.as_bytes()) {
+        Some(list) => state.list(&Slot::plain(dot), list).map(|_| ()),
+        None => {
+            let name = quote_text(program.name);
+            state.error(format!("{name} is an incomplete or empty template"))
+        }
     };
-    let _ = state.list(&Slot::plain(dot), list)?;
-    Ok((state.output, state.reads))
+    (state.progress, result)
 }
 
 struct State<'a> {
-    program: &'a Program<'a>,
+    program: Program<'a>,
     /// The template that is executed, for errors.
-    tree_name: &'a str,
-    output: Vec<u8>,
-    reads: Reads,
-    variables: Vec<(&'a str, Slot)>,
+    tree_name: &'a [u8],
+    progress: Progress,
+    /// Those of the template under way begin at `frame`; before them are its callers'.
+    variables: Vec<(u32, Slot)>,
+    frame: usize,
     /// What is evaluated, for errors.
     node: Option<&'a dyn Node>,
-    steps: u64,
-    depth: usize,
+    /// Lists of arguments that are free to be used again.
+    pool: Vec<Vec<Value>>,
 }
 
 impl<'a> State<'a> {
+    #[cold]
     fn error<T>(&self, text: impl AsRef<str>) -> Result<T> {
         let text = text.as_ref();
         let Some(node) = self.node else {
             return Err(Box::new(ExecError {
-                message: format!("template: {}: {text}", self.tree_name),
+                message: format!("template: {}: {text}", String::from_utf8_lossy(self.tree_name)),
                 line: 0,
                 column: 0,
             }));
         };
         let before = &self.program.text[..node.position().min(self.program.text.len())];
-        let column = before.len() - before.rfind('\n').map_or(0, |newline| newline + 1);
-        let line = 1 + before.matches('\n').count();
-        let (name, tree) = (self.program.name, quote_text(self.tree_name));
+        let column = before.len() - memchr::memrchr(b'\n', before).map_or(0, |newline| newline + 1);
+        let line = 1 + memchr::memchr_iter(b'\n', before).count();
+        let (name, tree) = (self.program.name, quote(self.tree_name, '"', false));
         Err(Box::new(ExecError {
             message: format!(
                 "template: {name}:{line}:{column}: executing {tree} at <{node}>: {text}"
@@ -119,9 +144,10 @@ impl<'a> State<'a> {
     }
 
     /// Counts work that grows with data.
+    #[inline]
     fn charge(&mut self, steps: usize) -> Result<()> {
-        self.steps += steps as u64;
-        match self.steps > self.program.limits.steps_max {
+        self.progress.steps += steps as u64;
+        match self.progress.steps > self.program.limits.steps_max {
             true => {
                 let steps_max = self.program.limits.steps_max;
                 self.error(format!("exceeded maximum number of steps ({steps_max})"))
@@ -130,9 +156,10 @@ impl<'a> State<'a> {
         }
     }
 
+    #[inline]
     fn enter(&mut self) -> Result<()> {
-        self.depth += 1;
-        match self.depth > self.program.limits.depth_max {
+        self.progress.depth += 1;
+        match self.progress.depth > self.program.limits.depth_max {
             true => {
                 let depth_max = self.program.limits.depth_max;
                 self.error(format!("exceeded maximum template depth ({depth_max})"))
@@ -141,13 +168,19 @@ impl<'a> State<'a> {
         }
     }
 
+    #[inline]
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        if self.output.len() + bytes.len() > self.program.limits.output_max {
-            let output_max = self.program.limits.output_max;
-            return self.error(format!("exceeded maximum output size ({output_max} bytes)"));
+        if self.progress.output.len() + bytes.len() > self.program.limits.output_max {
+            return self.too_long();
         }
-        self.output.extend_from_slice(bytes);
+        self.progress.output.extend_from_slice(bytes);
         Ok(())
+    }
+
+    #[cold]
+    fn too_long(&self) -> Result<()> {
+        let output_max = self.program.limits.output_max;
+        self.error(format!("exceeded maximum output size ({output_max} bytes)"))
     }
 
     fn list(&mut self, dot: &Slot, list: &'a List) -> Result<Flow> {
@@ -156,11 +189,11 @@ impl<'a> State<'a> {
             self.charge(1)?;
             let flow = self.statement(dot, statement)?;
             if flow != Flow::Normal {
-                self.depth -= 1;
+                self.progress.depth -= 1;
                 return Ok(flow);
             }
         }
-        self.depth -= 1;
+        self.progress.depth -= 1;
         Ok(Flow::Normal)
     }
 
@@ -187,6 +220,7 @@ impl<'a> State<'a> {
         match value {
             Value::Nil => self.write(b"<no value>"),
             Value::String(text) => self.write(text.as_bytes()),
+            Value::Int(number) => self.write(format::Decimal::of(*number).as_bytes()),
             value => match format::sprint(std::slice::from_ref(value)) {
                 Ok(shown) => self.write(&shown),
                 Err(text) => self.error(text),
@@ -223,10 +257,14 @@ impl<'a> State<'a> {
             Value::Int(_) | Value::Uint(..) => count = self.range_numbers(branch, &value)?,
             Value::List(list) => {
                 let boxed = list.holds_any();
-                for (index, item) in list.items.iter().enumerate() {
+                // Elements are read one by one: what happens to them meanwhile is seen, as in Go.
+                for index in 0..list.len() {
+                    let Some(value) = list.items().get(index).cloned() else {
+                        break;
+                    };
                     count += 1;
                     let index = Value::Int(i64::try_from(index).unwrap_or(i64::MAX));
-                    let item = Slot { value: item.clone(), boxed };
+                    let item = Slot { value, boxed };
                     if !self.iteration(branch, Slot::plain(index), item)? {
                         break;
                     }
@@ -234,14 +272,20 @@ impl<'a> State<'a> {
             }
             Value::Map(map) => {
                 let boxed = map.holds_any();
-                for (key, item) in &map.entries {
+                let entries = map.entries().clone();
+                self.charge(entries.len())?;
+                for (key, value) in entries {
                     count += 1;
-                    let key = Slot::plain(Value::String(key.clone()));
-                    let item = Slot { value: item.clone(), boxed };
+                    let key = Slot::plain(Value::String(key));
+                    let item = Slot { value, boxed };
                     if !self.iteration(branch, key, item)? {
                         break;
                     }
                 }
+            }
+            Value::Opaque(opaque) if opaque.number().is_some() => {
+                let number = Value::Int(opaque.number().unwrap_or_default());
+                count = self.range_numbers(branch, &number)?;
             }
             other => {
                 let shown = format::verb(other, 'v');
@@ -284,12 +328,23 @@ impl<'a> State<'a> {
         self.charge(1)?;
         let mark = self.variables.len();
         let pipe = &branch.pipe;
+        if !pipe.declarations.is_empty() {
+            self.declare_turn(pipe, index, &item)?;
+        }
+        let flow = self.list(&item, &branch.list)?;
+        self.variables.truncate(mark);
+        Ok(flow != Flow::Break)
+    }
+
+    /// Gives a range's variables their values for a turn.
+    fn declare_turn(&mut self, pipe: &'a Pipe, index: Slot, item: &Slot) -> Result<()> {
+        let mark = self.variables.len();
         match (pipe.declarations.as_slice(), pipe.is_assign) {
             ([], _) => {}
-            ([one], true) => self.set(&one.parts[0], item.clone())?,
+            ([one], true) => self.set(one, item.clone())?,
             ([first, second, ..], true) => {
-                self.set(&first.parts[0], index)?;
-                self.set(&second.parts[0], item.clone())?;
+                self.set(first, index)?;
+                self.set(second, item.clone())?;
             }
             ([_], false) => self.variables[mark - 1].1 = item.clone(),
             ([..], false) => {
@@ -297,34 +352,47 @@ impl<'a> State<'a> {
                 self.variables[mark - 2].1 = index;
             }
         }
-        let flow = self.list(&item, &branch.list)?;
-        self.variables.truncate(mark);
-        Ok(flow != Flow::Break)
+        Ok(())
     }
 
     fn template(&mut self, dot: &Slot, call: &'a Call) -> Result<()> {
-        let Some((name, list)) = self.program.trees.get_key_value(&call.name) else {
-            return self.error(format!("template {} not defined", quote_text(&call.name)));
+        let found = self.program.trees.get_key_value(call.name.as_bytes());
+        let Some((name, list)) = found else {
+            let name = quote(call.name.as_bytes(), '"', false);
+            return self.error(format!("template {name} not defined"));
         };
         let dot = match &call.pipe {
             Some(pipe) => self.pipeline(dot, pipe)?,
             None => Slot::default(),
         };
-        let variables = std::mem::replace(&mut self.variables, vec![("$", dot.clone())]);
-        let tree_name = std::mem::replace(&mut self.tree_name, name);
+        let mark = self.variables.len();
+        let frame = std::mem::replace(&mut self.frame, mark);
+        self.variables.push((ROOT, dot.clone()));
+        let tree_name = std::mem::replace(&mut self.tree_name, name.as_bytes());
         let _ = self.list(&dot, list)?;
         self.tree_name = tree_name;
-        self.variables = variables;
+        self.variables.truncate(mark);
+        self.frame = frame;
         Ok(())
     }
 
-    fn set(&mut self, name: &str, slot: Slot) -> Result<()> {
-        match self.variables.iter_mut().rev().find(|(known, _)| *known == name) {
-            Some((_, known)) => {
-                *known = slot;
+    fn set(&mut self, variable: &'a Variable, slot: Slot) -> Result<()> {
+        match self.find(variable)? {
+            Some(at) => {
+                self.variables[at].1 = slot;
                 Ok(())
             }
-            None => self.error(format!("undefined variable: {name}")),
+            None => self.error(format!("undefined variable: {}", variable.name)),
         }
+    }
+
+    /// Where a variable is; looking far costs steps.
+    #[inline]
+    fn find(&mut self, variable: &Variable) -> Result<Option<usize>> {
+        const LOOKS_PER_STEP: usize = 32;
+        let known = &self.variables[self.frame..];
+        let distance = known.iter().rev().position(|(known, _)| *known == variable.number);
+        self.charge(distance.unwrap_or_default() / LOOKS_PER_STEP)?;
+        Ok(distance.map(|distance| self.variables.len() - 1 - distance))
     }
 }

@@ -2,17 +2,20 @@
 
 use crate::float;
 use crate::quote::{char_count, decode, is_print, quote};
-use crate::value::{UintType, Value};
+use crate::value::{PAIR, UintType, Value};
 
 /// Widths and precisions beyond this are refused, as in Go.
 const NUMBER_MAX: i64 = 1_000_000;
+
+/// How deep values that are printed nest.
+pub(crate) const DEPTH_MAX: usize = 200;
 
 /// The largest text that a function makes: a few nested calls could otherwise ask for terabytes.
 pub(crate) const VALUE_BYTES_MAX: usize = 64 << 20;
 
 /// What is said beyond it.
 pub(crate) fn too_large() -> String {
-    format!("the result is larger than {VALUE_BYTES_MAX} bytes")
+    format!("the result is larger than {VALUE_BYTES_MAX} bytes or nests deeper than {DEPTH_MAX}")
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -381,19 +384,37 @@ impl Printer {
             Value::Float(number) => self.float(value, *number, verb),
             Value::Complex(real, imaginary) => self.complex(value, *real, *imaginary, verb),
             Value::String(text) => self.string(value, text.as_bytes(), verb),
+            Value::Opaque(opaque) => match opaque.number() {
+                Some(number) => self.integer(value, number.unsigned_abs(), number < 0, verb),
+                None => self.push("{}"),
+            },
+            Value::List(_) | Value::Map(_) | Value::Pair(_) | Value::Record(_) => {
+                self.composite(value, verb, depth);
+            }
+        }
+    }
+
+    fn composite(&mut self, value: &Value, verb: char, depth: usize) {
+        // One value can hold another many times, level by level: what is too large or too deep to
+        // print ends here, not after all of it was visited.
+        self.full |= depth > DEPTH_MAX;
+        if self.full {
+            return;
+        }
+        match value {
             Value::List(list) => {
-                let (open, close) = self.brackets(list.type_name, "[", "]");
+                let (open, close) = self.brackets(list.type_name(), "[", "]");
                 self.push(&open);
-                for (index, item) in list.items.iter().enumerate() {
+                for (index, item) in list.items().iter().enumerate() {
                     self.separator(index);
                     self.value(item, verb, depth + 1);
                 }
                 self.push(close);
             }
             Value::Map(map) => {
-                let (open, close) = self.brackets(map.type_name, "map[", "]");
+                let (open, close) = self.brackets(map.type_name(), "map[", "]");
                 self.push(&open);
-                for (index, (key, item)) in map.entries.iter().enumerate() {
+                for (index, (key, item)) in map.entries().iter().enumerate() {
                     self.separator(index);
                     self.value(&Value::String(key.clone()), verb, depth + 1);
                     self.push(":");
@@ -401,21 +422,28 @@ impl Printer {
                 }
                 self.push(close);
             }
-            Value::Record(record) => {
-                let (open, close) = self.brackets(record.type_name, "{", "}");
-                self.push(&open);
-                for (index, (name, item)) in record.fields.iter().enumerate() {
-                    self.separator(index);
-                    if self.flags.plus_v || self.flags.sharp_v {
-                        self.push(name);
-                        self.push(":");
-                    }
-                    self.value(item, verb, depth + 1);
-                }
-                self.push(close);
+            Value::Pair(pair) => {
+                let fields = [("Key", pair.key()), ("Value", pair.value())];
+                let fields = fields.map(|(name, text)| (name, Value::String(text.clone())));
+                self.fields(PAIR, &fields, verb, depth);
             }
-            Value::Opaque(_) => self.push("{}"),
+            Value::Record(record) => self.fields(record.type_name, &record.fields, verb, depth),
+            _ => {}
         }
+    }
+
+    fn fields(&mut self, type_name: &str, fields: &[(&str, Value)], verb: char, depth: usize) {
+        let (open, close) = self.brackets(type_name, "{", "}");
+        self.push(&open);
+        for (index, (name, item)) in fields.iter().enumerate() {
+            self.separator(index);
+            if self.flags.plus_v || self.flags.sharp_v {
+                self.push(name);
+                self.push(":");
+            }
+            self.value(item, verb, depth + 1);
+        }
+        self.push(close);
     }
 
     /// A nil that an interface holds; the verb does not matter inside of a composite.
@@ -678,4 +706,38 @@ fn can_backquote(bytes: &[u8]) -> bool {
 /// A byte of a text, as `index` gives it.
 pub(crate) fn byte(byte: u8) -> Value {
     Value::Uint(u64::from(byte), UintType::Uint8)
+}
+
+/// A whole number in decimal digits, without memory of its own.
+pub(crate) struct Decimal {
+    bytes: [u8; 20],
+    start: usize,
+}
+
+impl Decimal {
+    pub(crate) fn of(number: i64) -> Self {
+        let mut decimal = Self { bytes: [0; 20], start: 20 };
+        let mut rest = number.unsigned_abs();
+        loop {
+            decimal.put(b'0' + u8::try_from(rest % 10).unwrap_or_default());
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        if number < 0 {
+            decimal.put(b'-');
+        }
+        decimal
+    }
+
+    fn put(&mut self, byte: u8) {
+        // The smallest number has 19 digits and its sign.
+        self.start = self.start.saturating_sub(1);
+        self.bytes[self.start] = byte;
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
 }

@@ -1,10 +1,9 @@
 //! JSON as Go reads it into `interface {}`: every number a `float64`, later keys win.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use crate::quote::quote;
-use crate::value::{ANY_MAP, ANYS, Map, Text, Value};
+use crate::value::{ANY_MAP, ANYS, Text, Value};
 
 /// How deep JSON nests: reading and dropping it takes stack.
 const DEPTH_MAX: usize = 200;
@@ -245,5 +244,5 @@ impl Reader<'_> {
 }
 
 fn map(entries: BTreeMap<Text, Value>) -> Value {
-    Value::Map(Arc::new(Map { type_name: ANY_MAP, entries }))
+    Value::map_of(ANY_MAP, entries)
 }

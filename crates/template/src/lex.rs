@@ -4,7 +4,9 @@
 //! it away, ` -}}` the space after it. Lines are counted as Go counts them, because error texts
 //! name them.
 
-use crate::quote::is_alphanumeric;
+use std::borrow::Cow;
+
+use crate::quote::{code_point, decode, is_alphanumeric, quote};
 
 /// What an item is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,43 +67,49 @@ impl Kind {
     }
 }
 
-fn keyword(word: &str) -> Option<Kind> {
+fn keyword(word: &[u8]) -> Option<Kind> {
     Some(match word {
-        "block" => Kind::Block,
-        "break" => Kind::Break,
-        "continue" => Kind::Continue,
-        "define" => Kind::Define,
-        "else" => Kind::Else,
-        "end" => Kind::End,
-        "if" => Kind::If,
-        "nil" => Kind::Nil,
-        "range" => Kind::Range,
-        "template" => Kind::Template,
-        "with" => Kind::With,
-        "true" | "false" => Kind::Bool,
+        b"block" => Kind::Block,
+        b"break" => Kind::Break,
+        b"continue" => Kind::Continue,
+        b"define" => Kind::Define,
+        b"else" => Kind::Else,
+        b"end" => Kind::End,
+        b"if" => Kind::If,
+        b"nil" => Kind::Nil,
+        b"range" => Kind::Range,
+        b"template" => Kind::Template,
+        b"with" => Kind::With,
+        b"true" | b"false" => Kind::Bool,
         _ => return None,
     })
 }
 
-/// A piece of the template.
-#[derive(Debug, Clone)]
-pub(crate) struct Item {
+/// A piece of the template. The text of an error is kept by the lexer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Item<'a> {
     pub(crate) kind: Kind,
     pub(crate) position: usize,
-    pub(crate) text: String,
+    pub(crate) text: &'a [u8],
     pub(crate) line: usize,
 }
 
-const LEFT: &str = "{{";
-const RIGHT: &str = "}}";
-const LEFT_COMMENT: &str = "/*";
-const RIGHT_COMMENT: &str = "*/";
+/// What actions stand between by themselves.
+pub(crate) const LEFT: &[u8] = b"{{";
+/// Its other half.
+pub(crate) const RIGHT: &[u8] = b"}}";
+const LEFT_COMMENT: &[u8] = b"/*";
+const RIGHT_COMMENT: &[u8] = b"*/";
 /// The marker and the space beside it.
 const TRIM_MARKER_LENGTH: usize = 2;
 
 /// Reads items one at a time.
 pub(crate) struct Lexer<'a> {
-    input: &'a str,
+    input: &'a [u8],
+    left: &'a [u8],
+    right: &'a [u8],
+    /// What is wrong, once something is.
+    pub(crate) error: Cow<'static, str>,
     position: usize,
     start: usize,
     line: usize,
@@ -115,28 +123,48 @@ fn is_space(found: char) -> bool {
     matches!(found, ' ' | '\t' | '\r' | '\n')
 }
 
-fn trim_spaces_end(text: &str) -> usize {
-    text.len() - text.trim_end_matches(is_space).len()
+fn is_space_byte(found: &u8) -> bool {
+    matches!(found, b' ' | b'\t' | b'\r' | b'\n')
 }
 
-fn trim_spaces_start(text: &str) -> usize {
-    text.len() - text.trim_start_matches(is_space).len()
+fn trim_spaces_end(text: &[u8]) -> usize {
+    text.iter().rev().take_while(|found| is_space_byte(found)).count()
 }
 
-fn has_left_trim_marker(text: &str) -> bool {
-    let mut found = text.chars();
-    found.next() == Some('-') && found.next().is_some_and(is_space)
+fn trim_spaces_start(text: &[u8]) -> usize {
+    text.iter().take_while(|found| is_space_byte(found)).count()
 }
 
-fn has_right_trim_marker(text: &str) -> bool {
-    let mut found = text.chars();
-    found.next().is_some_and(is_space) && found.next() == Some('-')
+fn has_left_trim_marker(text: &[u8]) -> bool {
+    matches!(text, [b'-', space, ..] if is_space_byte(space))
+}
+
+fn has_right_trim_marker(text: &[u8]) -> bool {
+    matches!(text, [space, b'-', ..] if is_space_byte(space))
+}
+
+/// Where a text is found in another.
+pub(crate) fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
+    let Some((first, rest)) = wanted.split_first() else {
+        return Some(0);
+    };
+    let mut from = 0;
+    while let Some(at) = memchr::memchr(*first, text.get(from..)?) {
+        if text[from + at + 1..].starts_with(rest) {
+            return Some(from + at);
+        }
+        from += at + 1;
+    }
+    None
 }
 
 impl<'a> Lexer<'a> {
-    pub(crate) fn new(input: &'a str) -> Self {
+    pub(crate) fn new(input: &'a [u8], left: &'a [u8], right: &'a [u8]) -> Self {
         Self {
             input,
+            left,
+            right,
+            error: Cow::Borrowed(""),
             position: 0,
             start: 0,
             line: 1,
@@ -148,7 +176,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// The next item. After an error, and after the end, it is always the end.
-    pub(crate) fn next_item(&mut self) -> Item {
+    pub(crate) fn next_item(&mut self) -> Item<'a> {
         if self.failed {
             return self.end();
         }
@@ -158,26 +186,28 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    fn end(&self) -> Item {
-        Item {
-            kind: Kind::Eof,
-            position: self.position,
-            text: "EOF".to_owned(),
-            line: self.start_line,
-        }
+    fn end(&self) -> Item<'a> {
+        Item { kind: Kind::Eof, position: self.position, text: b"EOF", line: self.start_line }
     }
 
-    fn rest(&self) -> &'a str {
+    fn rest(&self) -> &'a [u8] {
         &self.input[self.position..]
     }
 
     fn peek(&self) -> Option<char> {
-        self.rest().chars().next()
+        match self.input.get(self.position) {
+            Some(byte) if byte.is_ascii() => Some(char::from(*byte)),
+            Some(_) => Some(decode(self.rest()).0.unwrap_or(char::REPLACEMENT_CHARACTER)),
+            None => None,
+        }
     }
 
     fn next(&mut self) -> Option<char> {
         let found = self.peek()?;
-        self.position += found.len_utf8();
+        self.position += match found.is_ascii() {
+            true => 1,
+            false => decode(self.rest()).1,
+        };
         if found == '\n' {
             self.line += 1;
         }
@@ -198,14 +228,14 @@ impl<'a> Lexer<'a> {
 
     fn count_lines(&mut self) {
         let skipped = &self.input[self.start..self.position];
-        self.line += skipped.matches('\n').count();
+        self.line += memchr::memchr_iter(b'\n', skipped).count();
     }
 
-    fn emit(&mut self, kind: Kind) -> Item {
+    fn emit(&mut self, kind: Kind) -> Item<'a> {
         let item = Item {
             kind,
             position: self.start,
-            text: self.input[self.start..self.position].to_owned(),
+            text: &self.input[self.start..self.position],
             line: self.start_line,
         };
         self.start = self.position;
@@ -219,14 +249,15 @@ impl<'a> Lexer<'a> {
         self.start_line = self.line;
     }
 
-    fn error(&mut self, text: impl Into<String>) -> Item {
+    fn error(&mut self, text: impl Into<Cow<'static, str>>) -> Item<'a> {
         self.failed = true;
-        Item { kind: Kind::Error, position: self.start, text: text.into(), line: self.start_line }
+        self.error = text.into();
+        Item { kind: Kind::Error, position: self.start, text: b"", line: self.start_line }
     }
 
-    fn text(&mut self) -> Item {
+    fn text(&mut self) -> Item<'a> {
         loop {
-            let Some(found) = self.rest().find(LEFT) else {
+            let Some(found) = find(self.rest(), self.left) else {
                 self.position = self.input.len();
                 if self.position == self.start {
                     return self.end();
@@ -236,7 +267,7 @@ impl<'a> Lexer<'a> {
             };
             if found > 0 {
                 self.position += found;
-                let after = &self.input[self.position + LEFT.len()..];
+                let after = &self.input[self.position + self.left.len()..];
                 let trimmed = match has_left_trim_marker(after) {
                     true => trim_spaces_end(&self.input[self.start..self.position]),
                     false => 0,
@@ -258,8 +289,8 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    fn left_delim(&mut self) -> Option<Item> {
-        self.position += LEFT.len();
+    fn left_delim(&mut self) -> Option<Item<'a>> {
+        self.position += self.left.len();
         let marker = match has_left_trim_marker(self.rest()) {
             true => TRIM_MARKER_LENGTH,
             false => 0,
@@ -277,9 +308,9 @@ impl<'a> Lexer<'a> {
         Some(item)
     }
 
-    fn comment(&mut self) -> Option<Item> {
+    fn comment(&mut self) -> Option<Item<'a>> {
         self.position += LEFT_COMMENT.len();
-        let Some(found) = self.rest().find(RIGHT_COMMENT) else {
+        let Some(found) = find(self.rest(), RIGHT_COMMENT) else {
             return Some(self.error("unclosed comment"));
         };
         self.position += found + RIGHT_COMMENT.len();
@@ -289,7 +320,7 @@ impl<'a> Lexer<'a> {
         if trims {
             self.position += TRIM_MARKER_LENGTH;
         }
-        self.position += RIGHT.len();
+        self.position += self.right.len();
         if trims {
             self.position += trim_spaces_start(self.rest());
         }
@@ -300,19 +331,19 @@ impl<'a> Lexer<'a> {
     /// Whether an action ends here, and whether the space after it goes too.
     fn at_right_delim(&self) -> Option<bool> {
         let rest = self.rest();
-        if has_right_trim_marker(rest) && rest[TRIM_MARKER_LENGTH..].starts_with(RIGHT) {
+        if has_right_trim_marker(rest) && rest[TRIM_MARKER_LENGTH..].starts_with(self.right) {
             return Some(true);
         }
-        rest.starts_with(RIGHT).then_some(false)
+        rest.starts_with(self.right).then_some(false)
     }
 
-    fn right_delim(&mut self) -> Item {
+    fn right_delim(&mut self) -> Item<'a> {
         let trims = self.at_right_delim() == Some(true);
         if trims {
             self.position += TRIM_MARKER_LENGTH;
             self.ignore();
         }
-        self.position += RIGHT.len();
+        self.position += self.right.len();
         let item = self.emit(Kind::RightDelim);
         if trims {
             self.position += trim_spaces_start(self.rest());
@@ -322,7 +353,7 @@ impl<'a> Lexer<'a> {
         item
     }
 
-    fn inside_action(&mut self) -> Item {
+    fn inside_action(&mut self) -> Item<'a> {
         if self.at_right_delim().is_some() {
             return match self.paren_depth {
                 0 => self.right_delim(),
@@ -344,7 +375,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    fn punctuation(&mut self, found: char) -> Item {
+    fn punctuation(&mut self, found: char) -> Item<'a> {
         match found {
             '=' => self.emit(Kind::Assign),
             ':' => match self.next() {
@@ -368,14 +399,11 @@ impl<'a> Lexer<'a> {
                 None => self.error("unexpected right paren"),
             },
             '!'..='~' => self.emit(Kind::Char),
-            _ => self.error(format!(
-                "unrecognized character in action: {}",
-                crate::quote::code_point(found)
-            )),
+            _ => self.error(format!("unrecognized character in action: {}", code_point(found))),
         }
     }
 
-    fn space(&mut self) -> Item {
+    fn space(&mut self) -> Item<'a> {
         let mut before_last = self.position;
         let mut count = 0;
         while self.peek().is_some_and(is_space) {
@@ -385,8 +413,8 @@ impl<'a> Lexer<'a> {
         }
         // The last space may belong to a closing trim marker.
         let tail = &self.input[before_last..];
-        if has_right_trim_marker(tail) && tail[TRIM_MARKER_LENGTH..].starts_with(RIGHT) {
-            if self.input[before_last..].starts_with('\n') {
+        if has_right_trim_marker(tail) && tail[TRIM_MARKER_LENGTH..].starts_with(self.right) {
+            if self.input[before_last] == b'\n' {
                 self.line -= 1;
             }
             self.position = before_last;
@@ -397,7 +425,7 @@ impl<'a> Lexer<'a> {
         self.emit(Kind::Space)
     }
 
-    fn dot(&mut self) -> Item {
+    fn dot(&mut self) -> Item<'a> {
         self.next();
         match self.peek() {
             Some('0'..='9') => {
@@ -413,7 +441,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// After a `.` or a `$`: a name, or nothing, which then is an item of its own.
-    fn field_or_variable(&mut self, named: Kind, bare: Kind) -> Item {
+    fn field_or_variable(&mut self, named: Kind, bare: Kind) -> Item<'a> {
         if self.at_terminator() {
             return self.emit(bare);
         }
@@ -426,7 +454,7 @@ impl<'a> Lexer<'a> {
         self.emit(named)
     }
 
-    fn identifier(&mut self) -> Item {
+    fn identifier(&mut self) -> Item<'a> {
         while self.peek().is_some_and(is_alphanumeric) {
             self.next();
         }
@@ -437,20 +465,20 @@ impl<'a> Lexer<'a> {
         self.emit(keyword(word).unwrap_or(Kind::Identifier))
     }
 
-    fn bad_character(&mut self) -> Item {
+    fn bad_character(&mut self) -> Item<'a> {
         // At the end there is a terminator, so a character is there.
         let found = self.peek().unwrap_or_default();
-        self.error(format!("bad character {}", crate::quote::code_point(found)))
+        self.error(format!("bad character {}", code_point(found)))
     }
 
     fn at_terminator(&self) -> bool {
         match self.peek() {
             None | Some('.' | ',' | '|' | ':' | ')' | '(') => true,
-            Some(found) => is_space(found) || self.rest().starts_with(RIGHT),
+            Some(found) => is_space(found) || self.rest().starts_with(self.right),
         }
     }
 
-    fn quoted(&mut self, quote: char, kind: Kind, unterminated: &str) -> Item {
+    fn quoted(&mut self, quote: char, kind: Kind, unterminated: &'static str) -> Item<'a> {
         loop {
             match self.next() {
                 Some('\\') => match self.next() {
@@ -464,7 +492,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    fn raw(&mut self) -> Item {
+    fn raw(&mut self) -> Item<'a> {
         loop {
             match self.next() {
                 None => return self.error("unterminated raw quoted string"),
@@ -474,12 +502,12 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    fn number(&mut self) -> Item {
+    fn number(&mut self) -> Item<'a> {
         if !self.scan_number() {
             return self.bad_number();
         }
         if self.peek().is_some_and(|found| found == '+' || found == '-') {
-            if !self.scan_number() || !self.input[..self.position].ends_with('i') {
+            if !self.scan_number() || !self.input[..self.position].ends_with(b"i") {
                 return self.bad_number();
             }
             return self.emit(Kind::Complex);
@@ -487,9 +515,9 @@ impl<'a> Lexer<'a> {
         self.emit(Kind::Number)
     }
 
-    fn bad_number(&mut self) -> Item {
+    fn bad_number(&mut self) -> Item<'a> {
         let text = &self.input[self.start..self.position];
-        self.error(format!("bad number syntax: {}", crate::quote::quote_text(text)))
+        self.error(format!("bad number syntax: {}", quote(text, '"', false)))
     }
 
     /// Finds where a number ends; whether it is a good one is seen when it is converted.

@@ -13,37 +13,68 @@
 mod ast;
 mod builtin;
 mod check;
+mod collection;
 mod confd;
+mod convert;
+mod encode;
 mod exec;
 mod float;
 mod format;
 mod function;
 mod json;
 mod lex;
+mod network;
 mod number;
 mod parse;
 mod path;
 mod quote;
 mod scope;
+mod strings;
+mod text;
+mod time;
 mod value;
 mod walk;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use exec::Program;
 
 pub use check::{CheckError, expand_check};
+pub use function::{FunctionDoc, Origin, Param, functions};
 pub use parse::ParseError;
-pub use scope::{LineError, LineErrorKind, LineInstance, LineValue, MapScope, Scope};
-pub use value::{List, Map, Opaque, Record, Text, UintType, Value};
+pub use scope::{
+    LineError, LineErrorKind, LineInstance, LineValue, MapScope, Moment, Scope, Service, World,
+};
+pub use text::{Pair, Text};
+pub use value::{List, Map, Opaque, Record, UintType, Value};
 
 /// A parsed template, with those that it defines.
 #[derive(Debug, Clone)]
 pub struct Template {
     name: String,
-    text: String,
-    trees: BTreeMap<String, ast::List>,
+    text: Vec<u8>,
+    trees: parse::Trees,
+    options: Options,
     limits: Limits,
+}
+
+/// How a template is read and executed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    /// What actions stand between; `{{` and `}}` where it is empty.
+    pub delimiters: (String, String),
+    /// What a key that a map does not have is.
+    pub missing_key: MissingKey,
+}
+
+/// What a key that a map does not have is; Go's option `missingkey`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum MissingKey {
+    /// Nothing, which prints as `<no value>`.
+    #[default]
+    NoValue,
+    /// An error.
+    Error,
 }
 
 /// What rendering may take.
@@ -83,6 +114,10 @@ pub struct Reads {
     pub env: BTreeSet<String>,
     /// Lines by alias.
     pub lines: BTreeSet<String>,
+    /// Sources that were included.
+    pub sources: BTreeSet<String>,
+    /// Whether something was read of whose changes nobody tells: the clock, names in DNS, files.
+    pub volatile: bool,
 }
 
 /// A template cannot be rendered.
@@ -101,13 +136,24 @@ pub struct ExecError {
 ///
 /// # Errors
 /// The first thing that is wrong, as Go words it.
-pub fn parse(name: &str, text: &str) -> Result<Template, ParseError> {
-    Ok(Template {
-        name: name.to_owned(),
-        text: text.to_owned(),
-        trees: parse::parse(name, text)?,
-        limits: Limits::default(),
-    })
+pub fn parse(name: &str, text: impl AsRef<[u8]>) -> Result<Template, ParseError> {
+    parse_with(name, text, Options::default())
+}
+
+/// Parses a template with options.
+///
+/// # Errors
+/// The first thing that is wrong, as Go words it.
+pub fn parse_with(
+    name: &str,
+    text: impl AsRef<[u8]>,
+    options: Options,
+) -> Result<Template, ParseError> {
+    let text = text.as_ref();
+    let (left, right) = &options.delimiters;
+    let trees = parse::parse(name, text, (left, right))?;
+    let limits = Limits::default();
+    Ok(Template { name: name.to_owned(), text: text.to_vec(), trees, options, limits })
 }
 
 impl Template {
@@ -134,10 +180,11 @@ impl Template {
             name: &self.name,
             text: &self.text,
             trees: &self.trees,
+            options: &self.options,
             scope,
             limits: self.limits,
         };
-        let (output, reads) = exec::execute(&program, dot).map_err(|error| *error)?;
+        let (output, reads) = exec::execute(program, dot).map_err(|error| *error)?;
         Ok(Rendered { output, reads })
     }
 
@@ -150,8 +197,8 @@ impl Template {
     /// The templates that are called and not defined; calling one fails when it is reached.
     #[must_use]
     pub fn undefined_templates(&self) -> BTreeSet<String> {
-        let mut called = walk::templates_called(self.trees.values());
-        called.retain(|name| !self.trees.contains_key(name));
-        called
+        let called = walk::templates_called(self.trees.values());
+        let undefined = called.into_iter().filter(|name| !self.trees.contains_key(name.as_bytes()));
+        undefined.map(Text::to_lossy).collect()
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::ast::Number;
 use crate::lex::Kind;
-use crate::quote::{Unit, quote_text, unquote_char};
+use crate::quote::{Unit, lossy, quote_text, unquote_char};
 
 /// Why a text is no number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,9 +22,10 @@ impl NumberError {
 }
 
 /// Reads a literal as it stands in a template.
-pub(crate) fn parse_literal(text: &str, kind: Kind) -> Result<Number, String> {
+pub(crate) fn parse_literal(bytes: &[u8], kind: Kind) -> Result<Number, String> {
+    let text = &*lossy(bytes);
     let mut number =
-        Number { text: text.to_owned(), int: None, is_uint: false, float: None, complex: None };
+        Number { text: bytes.into(), int: None, is_uint: false, float: None, complex: None };
     match kind {
         Kind::CharConstant => char_constant(text, &mut number)?,
         Kind::Complex => {

@@ -6,17 +6,21 @@
 use std::collections::BTreeMap;
 
 use crate::ast::{
-    Branch, BranchKind, Call, Command, List, Operand, OperandKind, Pipe, Statement, Variable,
+    Branch, BranchKind, Call, Command, List, Operand, OperandKind, Pipe, ROOT, Statement, Variable,
 };
-use crate::function::Function;
+use crate::function;
+use crate::lex;
 use crate::lex::{Item, Kind, Lexer};
 use crate::number::parse_literal;
-use crate::quote::{quote_text, unquote};
-use crate::value::{Text, Value};
+use crate::quote::{self, quote_text, unquote};
+use crate::value::Text;
 
 /// How deep actions and parentheses nest. Walking a tree takes stack, and this fits a thread of
 /// 2 MiB with room to spare.
 const NESTING_MAX: usize = 500;
+
+/// How many variables are known at one place; looking for one takes time in proportion.
+const VARIABLES_MAX: usize = 10_000;
 
 /// A template cannot be parsed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,47 +34,58 @@ pub struct ParseError {
     pub offset: usize,
 }
 
+/// The templates of a text by name.
+pub(crate) type Trees = BTreeMap<Text, List>;
+
 type Result<T> = std::result::Result<T, ParseError>;
 
 /// Parses a text into the trees that it defines, its own under `name`.
-pub(crate) fn parse(name: &str, text: &str) -> Result<BTreeMap<String, List>> {
-    let nothing = Item { kind: Kind::Eof, position: 0, text: String::new(), line: 0 };
+pub(crate) fn parse(name: &str, text: &[u8], delimiters: (&str, &str)) -> Result<Trees> {
+    let nothing = Item { kind: Kind::Eof, position: 0, text: b"", line: 0 };
+    let or = |given: &'_ str, usual: &'static [u8]| match given {
+        "" => usual.to_vec(),
+        given => given.as_bytes().to_vec(),
+    };
+    let (left, right) = (or(delimiters.0, lex::LEFT), or(delimiters.1, lex::RIGHT));
     let mut parser = Parser {
         name,
-        lexer: Lexer::new(text),
-        items: [nothing.clone(), nothing.clone(), nothing],
+        lexer: Lexer::new(text, &left, &right),
+        items: [nothing; 3],
         peek_count: 0,
         action_line: 0,
         trees: BTreeMap::new(),
         frame: Frame::default(),
         nesting: 0,
+        numbers: BTreeMap::new(),
     };
     let list = parser.parse()?;
-    parser.add(name.to_owned(), list)?;
+    parser.add(name.into(), list)?;
     Ok(parser.trees)
 }
 
 struct Parser<'a> {
     name: &'a str,
     lexer: Lexer<'a>,
-    items: [Item; 3],
+    items: [Item<'a>; 3],
     peek_count: usize,
     /// Where the action under way began; 0 outside of actions.
     action_line: usize,
-    trees: BTreeMap<String, List>,
+    trees: Trees,
     frame: Frame,
     nesting: usize,
+    /// Every name of a variable has one number.
+    numbers: BTreeMap<&'a [u8], u32>,
 }
 
 /// What belongs to the tree under way; a definition inside of another begins anew.
 struct Frame {
-    variables: Vec<String>,
+    variables: Vec<u32>,
     range_depth: usize,
 }
 
 impl Default for Frame {
     fn default() -> Self {
-        Self { variables: vec!["$".to_owned()], range_depth: 0 }
+        Self { variables: vec![ROOT], range_depth: 0 }
     }
 }
 
@@ -95,53 +110,58 @@ enum Step {
     End(ListEnd),
 }
 
-fn show(item: &Item) -> String {
-    match item.kind {
-        Kind::Eof => "EOF".to_owned(),
-        Kind::Error => item.text.clone(),
-        kind if kind.is_keyword() => format!("<{}>", item.text),
-        _ if item.text.len() > 10 => {
-            let head: String = item.text.chars().take(10).collect();
-            format!("{}...", quote_text(&head))
+impl<'a> Parser<'a> {
+    fn show(&self, item: &Item<'_>) -> String {
+        let text = || quote::lossy(item.text);
+        match item.kind {
+            Kind::Eof => "EOF".to_owned(),
+            Kind::Error => self.lexer.error.clone().into_owned(),
+            kind if kind.is_keyword() => format!("<{}>", text()),
+            _ if item.text.len() > 10 => {
+                // Ten characters, as they are; more of them are more than ten bytes.
+                let end = (0..10).fold(0, |at, _| match item.text.get(at..) {
+                    Some(rest) if !rest.is_empty() => at + quote::decode(rest).1,
+                    _ => at,
+                });
+                format!("{}...", quote::quote(&item.text[..end], '"', false))
+            }
+            _ => quote::quote(item.text, '"', false),
         }
-        _ => quote_text(&item.text),
     }
-}
 
-impl Parser<'_> {
-    fn next(&mut self) -> Item {
+    fn next(&mut self) -> Item<'a> {
         if self.peek_count > 0 {
             self.peek_count -= 1;
         } else {
             self.items[0] = self.lexer.next_item();
         }
-        self.items[self.peek_count].clone()
+        self.items[self.peek_count]
     }
 
     fn backup(&mut self) {
         self.peek_count += 1;
     }
 
-    fn backup2(&mut self, first: Item) {
+    fn backup2(&mut self, first: Item<'a>) {
         self.items[1] = first;
         self.peek_count = 2;
     }
 
-    fn backup3(&mut self, first: Item, second: Item) {
+    fn backup3(&mut self, first: Item<'a>, second: Item<'a>) {
         self.items[1] = second;
         self.items[2] = first;
         self.peek_count = 3;
     }
 
-    fn peek(&mut self) -> &Item {
+    fn peek(&mut self) -> Item<'a> {
         if self.peek_count == 0 {
             self.peek_count = 1;
             self.items[0] = self.lexer.next_item();
         }
-        &self.items[self.peek_count - 1]
+        self.items[self.peek_count - 1]
     }
 
-    fn next_non_space(&mut self) -> Item {
+    fn next_non_space(&mut self) -> Item<'a> {
         loop {
             let item = self.next();
             if item.kind != Kind::Space {
@@ -150,7 +170,7 @@ impl Parser<'_> {
         }
     }
 
-    fn peek_non_space(&mut self) -> Item {
+    fn peek_non_space(&mut self) -> Item<'a> {
         let item = self.next_non_space();
         self.backup();
         item
@@ -165,21 +185,21 @@ impl Parser<'_> {
         })
     }
 
-    fn unexpected<T>(&self, item: &Item, context: &str) -> Result<T> {
+    fn unexpected<T>(&self, item: &Item<'a>, context: &str) -> Result<T> {
         if item.kind != Kind::Error {
-            return self.error(format!("unexpected {} in {context}", show(item)));
+            return self.error(format!("unexpected {} in {context}", self.show(item)));
         }
         let mut extra = String::new();
         if self.action_line != 0 && self.action_line != item.line {
             extra = format!(" in action started at {}:{}", self.name, self.action_line);
-            if item.text.ends_with(" action") {
+            if self.lexer.error.ends_with(" action") {
                 extra = extra[" in action".len()..].to_owned();
             }
         }
-        self.error(format!("{}{extra}", show(item)))
+        self.error(format!("{}{extra}", self.show(item)))
     }
 
-    fn expect(&mut self, kind: Kind, context: &str) -> Result<Item> {
+    fn expect(&mut self, kind: Kind, context: &str) -> Result<Item<'a>> {
         let item = self.next_non_space();
         match item.kind == kind {
             true => Ok(item),
@@ -195,13 +215,13 @@ impl Parser<'_> {
         }
     }
 
-    fn add(&mut self, name: String, list: List) -> Result<()> {
+    fn add(&mut self, name: Text, list: List) -> Result<()> {
         match self.trees.get(&name) {
             Some(known) if !known.is_empty() => match list.is_empty() {
                 true => Ok(()),
                 false => self.error(format!(
                     "template: multiple definition of template {}",
-                    quote_text(&name)
+                    quote::quote(name.as_bytes(), '"', false)
                 )),
             },
             _ => {
@@ -239,7 +259,7 @@ impl Parser<'_> {
     }
 
     /// The list of a definition, with variables of its own.
-    fn body(&mut self, name: String, context: &str) -> Result<()> {
+    fn body(&mut self, name: Text, context: &str) -> Result<()> {
         let outer = std::mem::take(&mut self.frame);
         let (list, end) = self.item_list()?;
         if let ListEnd::Else = end {
@@ -266,7 +286,7 @@ impl Parser<'_> {
         match item.kind {
             Kind::Text => Ok(Step::Statement(Statement::Text {
                 position: item.position,
-                text: Text::from(item.text),
+                text: item.text.into(),
             })),
             Kind::LeftDelim => {
                 self.action_line = item.line;
@@ -302,8 +322,8 @@ impl Parser<'_> {
         Ok(Step::Statement(statement))
     }
 
-    fn loop_control(&mut self, item: &Item) -> Result<Statement> {
-        let word = &item.text;
+    fn loop_control(&mut self, item: &Item<'a>) -> Result<Statement> {
+        let word = quote::lossy(item.text);
         let next = self.next_non_space();
         if next.kind != Kind::RightDelim {
             return self.unexpected(&next, &format!("{{{{{word}}}}}"));
@@ -390,19 +410,16 @@ impl Parser<'_> {
         Ok(Statement::Template(Call { position: item.position, name, pipe }))
     }
 
-    fn template_name(&mut self, item: &Item, context: &str) -> Result<String> {
+    fn template_name(&mut self, item: &Item<'a>, context: &str) -> Result<Text> {
         match item.kind {
-            Kind::String | Kind::RawString => {
-                let name = self.unquoted(item)?;
-                Ok(String::from_utf8_lossy(&name).into_owned())
-            }
+            Kind::String | Kind::RawString => self.unquoted(item),
             _ => self.unexpected(item, context),
         }
     }
 
-    fn unquoted(&self, item: &Item) -> Result<Vec<u8>> {
-        match unquote(&item.text) {
-            Ok(bytes) => Ok(bytes),
+    fn unquoted(&self, item: &Item<'a>) -> Result<Text> {
+        match unquote(item.text) {
+            Ok(text) => Ok(text),
             Err(_) => self.error("invalid syntax"),
         }
     }
@@ -452,9 +469,9 @@ impl Parser<'_> {
         self.next();
         // A space between the variable and what follows must be given back, too: it tells
         // `$x .y` from `$x.y`.
-        let after = self.peek().clone();
+        let after = self.peek();
         let next = self.peek_non_space();
-        let is_comma = next.kind == Kind::Char && next.text == ",";
+        let is_comma = next.kind == Kind::Char && next.text == b",";
         if !is_comma && !matches!(next.kind, Kind::Assign | Kind::Declare) {
             match after.kind {
                 Kind::Space => self.backup3(variable, after),
@@ -464,8 +481,12 @@ impl Parser<'_> {
         }
         self.next_non_space();
         pipe.is_assign |= next.kind == Kind::Assign;
-        self.frame.variables.push(variable.text.clone());
-        pipe.declarations.push(split_variable(&variable));
+        let variable = self.variable(&variable);
+        self.frame.variables.push(variable.number);
+        if self.frame.variables.len() > VARIABLES_MAX {
+            return self.error("too many variables");
+        }
+        pipe.declarations.push(variable);
         if !is_comma {
             return Ok(false);
         }
@@ -530,7 +551,7 @@ impl Parser<'_> {
         let position = self.peek().position;
         let mut fields = Vec::new();
         while self.peek().kind == Kind::Field {
-            fields.push(self.next().text[1..].to_owned());
+            fields.push(self.next().text[1..].into());
         }
         let kind = match term.kind {
             OperandKind::Field(mut parts) => {
@@ -538,8 +559,7 @@ impl Parser<'_> {
                 OperandKind::Field(parts)
             }
             OperandKind::Variable(mut variable) => {
-                variable.position = position;
-                variable.parts.append(&mut fields);
+                variable.fields.append(&mut fields);
                 OperandKind::Variable(variable)
             }
             OperandKind::Bool(_)
@@ -558,20 +578,20 @@ impl Parser<'_> {
     fn term(&mut self) -> Result<Option<Operand>> {
         let item = self.next_non_space();
         let kind = match item.kind {
-            Kind::Identifier => match Function::find(&item.text) {
-                Some(function) => OperandKind::Identifier { name: item.text, function },
+            Kind::Identifier => match function::find(item.text) {
+                Some(function) => OperandKind::Identifier { name: item.text.into(), function },
                 None => {
-                    let name = quote_text(&item.text);
+                    let name = quote::quote(item.text, '"', false);
                     return self.error(format!("function {name} not defined"));
                 }
             },
             Kind::Dot => OperandKind::Dot,
             Kind::Nil => OperandKind::Nil,
             Kind::Variable => OperandKind::Variable(self.use_variable(&item)?),
-            Kind::Field => OperandKind::Field(vec![item.text[1..].to_owned()]),
-            Kind::Bool => OperandKind::Bool(item.text == "true"),
+            Kind::Field => OperandKind::Field(vec![item.text[1..].into()]),
+            Kind::Bool => OperandKind::Bool(item.text == b"true"),
             Kind::CharConstant | Kind::Complex | Kind::Number => {
-                match parse_literal(&item.text, item.kind) {
+                match parse_literal(item.text, item.kind) {
                     Ok(number) => OperandKind::Number(number),
                     Err(text) => return self.error(text),
                 }
@@ -586,7 +606,7 @@ impl Parser<'_> {
                 }));
             }
             Kind::String | Kind::RawString => {
-                OperandKind::String { value: Value::text(self.unquoted(&item)?), quoted: item.text }
+                OperandKind::String { value: self.unquoted(&item)?, quoted: item.text.into() }
             }
             _ => {
                 self.backup();
@@ -596,14 +616,25 @@ impl Parser<'_> {
         Ok(Some(Operand { position: item.position, kind }))
     }
 
-    fn use_variable(&self, item: &Item) -> Result<Variable> {
-        match self.frame.variables.contains(&item.text) {
-            true => Ok(split_variable(item)),
-            false => self.error(format!("undefined variable {}", quote_text(&item.text))),
+    fn use_variable(&mut self, item: &Item<'a>) -> Result<Variable> {
+        let variable = self.variable(item);
+        match self.frame.variables.contains(&variable.number) {
+            true => Ok(variable),
+            false => {
+                let name = quote::quote(item.text, '"', false);
+                self.error(format!("undefined variable {name}"))
+            }
         }
     }
-}
 
-fn split_variable(item: &Item) -> Variable {
-    Variable { position: item.position, parts: vec![item.text.clone()] }
+    fn variable(&mut self, item: &Item<'a>) -> Variable {
+        let number = match item.text {
+            b"$" => ROOT,
+            name => {
+                let next = u32::try_from(self.numbers.len() + 1).unwrap_or(u32::MAX);
+                *self.numbers.entry(name).or_insert(next)
+            }
+        };
+        Variable { name: item.text.into(), number, fields: Vec::new() }
+    }
 }

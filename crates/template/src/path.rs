@@ -94,11 +94,20 @@ impl Pattern {
     }
 
     /// Whether the whole text matches.
-    pub(crate) fn matches(&self, text: &str) -> bool {
-        let Some(rest) = text.strip_prefix(&self.prefix) else {
+    pub(crate) fn matches(&self, text: &[u8]) -> bool {
+        let Some(rest) = text.strip_prefix(self.prefix.as_bytes()) else {
             return false;
         };
-        let rest: Vec<char> = rest.chars().collect();
+        match self.pieces.as_slice() {
+            [] => rest.is_empty(),
+            // What nearly all patterns are.
+            [Piece::Star] => memchr::memchr(b'/', rest).is_none(),
+            _ => self.matches_pieces(rest),
+        }
+    }
+
+    fn matches_pieces(&self, rest: &[u8]) -> bool {
+        let rest: Vec<char> = crate::quote::lossy(rest).chars().collect();
         // `reached` holds how far the pieces so far can have come; no backtracking, so a
         // pattern of many stars costs no more than its length times the text's.
         let mut reached = vec![false; rest.len() + 1];

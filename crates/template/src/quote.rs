@@ -1,11 +1,19 @@
 //! Go's quoting of texts, both ways, and which characters it takes for printable.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 
-/// A letter, a digit or `_`. Go's own tables know letters and decimal digits; the standard
-/// library's classes are a little wider for scripts with number letters.
+use crate::value::Text;
+
+/// A letter, a decimal digit or `_`.
 pub(crate) fn is_alphanumeric(found: char) -> bool {
-    found == '_' || found.is_alphabetic() || found.is_numeric()
+    static WIDE: LazyLock<Option<regex::Regex>> =
+        LazyLock::new(|| regex::Regex::new(r"^[\p{L}\p{Nd}]$").ok());
+    if found.is_ascii() {
+        return found == '_' || found.is_ascii_alphanumeric();
+    }
+    WIDE.as_ref().is_some_and(|wide| wide.is_match(found.encode_utf8(&mut [0; 4])))
 }
 
 /// Whether Go prints the character as it is: letters, marks, numbers, punctuation, symbols and the
@@ -34,6 +42,9 @@ pub(crate) fn code_point(found: char) -> String {
 /// One step through bytes that may not be UTF-8: the character, or `None` for a bad byte, and how
 /// many bytes it takes.
 pub(crate) fn decode(bytes: &[u8]) -> (Option<char>, usize) {
+    if let Some(byte) = bytes.first().filter(|byte| byte.is_ascii()) {
+        return (Some(char::from(*byte)), 1);
+    }
     let head = &bytes[..bytes.len().min(4)];
     let valid = match std::str::from_utf8(head) {
         Ok(text) => text,
@@ -51,6 +62,9 @@ pub(crate) fn decode(bytes: &[u8]) -> (Option<char>, usize) {
 
 /// How many characters bytes have; a bad byte counts as one.
 pub(crate) fn char_count(bytes: &[u8]) -> usize {
+    if bytes.is_ascii() {
+        return bytes.len();
+    }
     let mut rest = bytes;
     let mut count = 0;
     while !rest.is_empty() {
@@ -114,16 +128,38 @@ fn escape(quoted: &mut String, found: char, mark: char, ascii: bool) {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct InvalidSyntax;
 
-/// What a literal in double quotes or backquotes stands for.
-pub(crate) fn unquote(literal: &str) -> Result<Vec<u8>, InvalidSyntax> {
-    let inner = |mark: char| literal.strip_prefix(mark)?.strip_suffix(mark);
-    if let Some(raw) = inner('`').filter(|_| literal.len() >= 2) {
-        // As in Go source, carriage returns are not part of a raw literal.
-        return Ok(raw.replace('\r', "").into_bytes());
+/// As text; each bad byte becomes a replacement character, as Go does it.
+pub(crate) fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
     }
-    let quoted = inner('"').filter(|_| literal.len() >= 2).ok_or(InvalidSyntax)?;
+    let mut text = String::with_capacity(bytes.len() + 8);
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let (found, width) = decode(rest);
+        text.push(found.unwrap_or(char::REPLACEMENT_CHARACTER));
+        rest = &rest[width..];
+    }
+    Cow::Owned(text)
+}
+
+/// What a literal in double quotes or backquotes stands for.
+pub(crate) fn unquote(literal: &[u8]) -> Result<Text, InvalidSyntax> {
+    let inner = |mark: &[u8; 1]| literal.strip_prefix(mark)?.strip_suffix(mark);
+    if let Some(raw) = inner(b"`").filter(|_| literal.len() >= 2) {
+        // As in Go source, carriage returns are not part of a raw literal.
+        return Ok(match raw.contains(&b'\r') {
+            true => raw.iter().copied().filter(|byte| *byte != b'\r').collect::<Vec<_>>().into(),
+            false => raw.into(),
+        });
+    }
+    let quoted = inner(b"\"").filter(|_| literal.len() >= 2).ok_or(InvalidSyntax)?;
+    if quoted.is_ascii() && !quoted.iter().any(|byte| matches!(byte, b'\\' | b'"' | b'\n')) {
+        return Ok(quoted.into());
+    }
+    let quoted = lossy(quoted);
     let mut bytes = Vec::with_capacity(quoted.len());
-    let mut rest = quoted;
+    let mut rest = &*quoted;
     while !rest.is_empty() {
         let (unit, tail) = unquote_char(rest, '"')?;
         match unit {
@@ -132,7 +168,7 @@ pub(crate) fn unquote(literal: &str) -> Result<Vec<u8>, InvalidSyntax> {
         }
         rest = tail;
     }
-    Ok(bytes)
+    Ok(bytes.into())
 }
 
 /// What one step of a literal stands for.

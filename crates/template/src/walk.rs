@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::ast::{Command, List, Operand, OperandKind, Pipe, Statement};
-use crate::function::Function;
-use crate::value::Value;
+use crate::value::Text;
 
 /// The literal aliases that `line` is called with, as `line "db"` or `"db" | line`.
 pub(crate) fn lines_used<'a>(trees: impl Iterator<Item = &'a List>) -> BTreeSet<String> {
@@ -21,27 +20,27 @@ pub(crate) fn lines_used<'a>(trees: impl Iterator<Item = &'a List>) -> BTreeSet<
 }
 
 fn line_alias(command: &Command, before: Option<&Command>) -> Option<String> {
-    let OperandKind::Identifier { function: Function::Line, .. } = &command.arguments[0].kind
-    else {
-        return None;
-    };
+    match &command.arguments[0].kind {
+        OperandKind::Identifier { function, .. } if function.name == "line" => {}
+        _ => return None,
+    }
     let alias = match command.arguments.get(1) {
         Some(alias) => alias,
         None => before?.arguments.first()?,
     };
     match &alias.kind {
-        OperandKind::String { value: Value::String(text), .. } => Some(text.to_lossy()),
+        OperandKind::String { value, .. } => Some(value.to_lossy()),
         _ => None,
     }
 }
 
 /// The names of all templates that are called.
-pub(crate) fn templates_called<'a>(trees: impl Iterator<Item = &'a List>) -> BTreeSet<String> {
+pub(crate) fn templates_called<'a>(trees: impl Iterator<Item = &'a List>) -> BTreeSet<&'a Text> {
     let mut called = BTreeSet::new();
     for tree in trees {
         statements(tree, &mut |statement| {
             if let Statement::Template(call) = statement {
-                called.insert(call.name.clone());
+                called.insert(&call.name);
             }
         });
     }

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use brickyard_template::{
-    LineError, LineErrorKind, LineInstance, LineValue, MapScope, Reads, Scope, expand_check, parse,
+    LineError, LineErrorKind, LineInstance, LineValue, MapScope, Pair, Reads, Scope, Text,
+    expand_check, parse,
 };
 
 use crate::render;
@@ -112,10 +113,10 @@ fn a_line_is_a_record_that_prints_its_endpoint() {
 struct Deserted;
 
 impl Scope for Deserted {
-    fn value(&self, _key: &str) -> Option<String> {
+    fn value(&self, _key: &str) -> Option<Text> {
         None
     }
-    fn keys(&self, _prefix: &str) -> Vec<(String, String)> {
+    fn keys(&self, _prefix: &str) -> Vec<Pair> {
         Vec::new()
     }
     fn env(&self, _name: &str) -> Option<String> {
@@ -148,6 +149,7 @@ fn what_was_read_comes_back_whether_it_was_there_or_not() {
         prefixes: set(&["/app/", "/app/sub"]),
         env: set(&["HOME"]),
         lines: set(&["db"]),
+        ..Reads::default()
     };
     assert_eq!(rendered.reads, expected);
 }

@@ -1,6 +1,7 @@
 //! Expressions: pipelines, commands, operands, fields, and their types as arguments.
 
 use super::{Result, Slot, State};
+use crate::MissingKey;
 use crate::ast::{Command, Number, Operand, OperandKind, Pipe, Variable};
 use crate::confd;
 use crate::function::Param;
@@ -20,24 +21,20 @@ impl<'a> State<'a> {
         let slot = last.unwrap_or_default();
         for variable in &pipe.declarations {
             match pipe.is_assign {
-                true => self.set(&variable.parts[0], slot.clone())?,
-                false => self.variables.push((&variable.parts[0], slot.clone())),
+                true => self.set(variable, slot.clone())?,
+                false => self.variables.push((variable.number, slot.clone())),
             }
         }
-        self.depth -= 1;
+        self.progress.depth -= 1;
         Ok(slot)
     }
 
+    #[inline]
     fn not_a_function(&self, arguments: &[Operand], last: Option<&Slot>) -> Result<()> {
         match arguments.len() > 1 || last.is_some() {
             true => {
                 let first = &arguments[0];
-                let shown = Command { position: 0, arguments: vec![first.clone()] };
-                let shown = match &first.kind {
-                    OperandKind::Pipe(pipe) => pipe.to_string(),
-                    _ => shown.to_string(),
-                };
-                self.error(format!("can't give argument to non-function {shown}"))
+                self.error(format!("can't give argument to non-function {first}"))
             }
             false => Ok(()),
         }
@@ -54,7 +51,7 @@ impl<'a> State<'a> {
             OperandKind::Chain { .. } => return self.chain(dot, first, arguments, last),
             OperandKind::Identifier { name, function } => {
                 self.node = Some(first);
-                return self.function(dot, *function, name, command, arguments, last);
+                return self.function(dot, function, name, command, arguments, last);
             }
             OperandKind::Pipe(pipe) => {
                 self.not_a_function(arguments, last.as_ref())?;
@@ -79,7 +76,7 @@ impl<'a> State<'a> {
         self.node = Some(operand);
         match &operand.kind {
             OperandKind::Bool(value) => Ok(Slot::plain(Value::Bool(*value))),
-            OperandKind::String { value, .. } => Ok(Slot::plain(value.clone())),
+            OperandKind::String { value, .. } => Ok(Slot::plain(Value::String(value.clone()))),
             OperandKind::Number(number) => self.ideal(number).map(Slot::plain),
             _ => self
                 .error(format!("can't handle assignment of {operand} to empty interface argument")),
@@ -88,14 +85,13 @@ impl<'a> State<'a> {
 
     fn ideal(&self, number: &Number) -> Result<Value> {
         let text = &number.text;
+        let bytes = text.as_bytes();
         if let Some((real, imaginary)) = number.complex {
             return Ok(Value::Complex(real, imaginary));
         }
-        let is_hex = text.len() > 2
-            && (text.starts_with("0x") || text.starts_with("0X"))
-            && !text.contains(['p', 'P']);
-        let looks_real =
-            !is_hex && !text.starts_with('\'') && text.contains(['.', 'e', 'E', 'p', 'P']);
+        let has = |wanted: &[u8]| bytes.iter().any(|byte| wanted.contains(byte));
+        let is_hex = matches!(bytes, [b'0', b'x' | b'X', _, ..]) && !has(b"pP");
+        let looks_real = !is_hex && !bytes.starts_with(b"'") && has(b".eEpP");
         match (number.float, number.int) {
             (Some(float), _) if looks_real => Ok(Value::Float(float)),
             (_, Some(int)) => Ok(Value::Int(int)),
@@ -113,19 +109,17 @@ impl<'a> State<'a> {
         last: Option<Slot>,
     ) -> Result<Slot> {
         self.node = Some(operand);
-        let name = &variable.parts[0];
-        let found = self.variables.iter().rev().find(|(known, _)| known == name);
-        let Some((_, slot)) = found else {
-            return self.error(format!("undefined variable: {name}"));
+        let Some(at) = self.find(variable)? else {
+            return self.error(format!("undefined variable: {}", variable.name));
         };
-        let slot = slot.clone();
-        if variable.parts.len() == 1 {
+        let slot = self.variables[at].1.clone();
+        if variable.fields.is_empty() {
             if !arguments.is_empty() {
                 self.not_a_function(arguments, last.as_ref())?;
             }
             return Ok(slot);
         }
-        self.fields(dot, slot, operand, &variable.parts[1..], arguments, last)
+        self.fields(dot, slot, operand, &variable.fields, arguments, last)
     }
 
     fn chain(
@@ -148,7 +142,7 @@ impl<'a> State<'a> {
         dot: &Slot,
         mut receiver: Slot,
         node: &'a Operand,
-        fields: &'a [String],
+        fields: &'a [Text],
         arguments: &'a [Operand],
         last: Option<Slot>,
     ) -> Result<Slot> {
@@ -165,57 +159,60 @@ impl<'a> State<'a> {
     fn field(
         &mut self,
         dot: &Slot,
-        name: &'a str,
+        name: &'a Text,
         node: &'a Operand,
         arguments: &'a [Operand],
         last: Option<Slot>,
         receiver: &Slot,
     ) -> Result<Slot> {
+        let strict = self.program.options.missing_key == MissingKey::Error;
         if receiver.is_invalid() {
-            return Ok(Slot::default());
+            return match strict {
+                true => self.error(format!("nil data; no entry for key {name:?}")),
+                false => Ok(Slot::default()),
+            };
         }
-        let type_name = receiver.type_name();
         let has_arguments = arguments.len() > 1 || last.is_some();
         match &receiver.value {
             Value::Nil => {
+                let type_name = receiver.type_name();
                 return self.error(format!("nil pointer evaluating {type_name}.{name}"));
             }
             Value::Opaque(opaque) => {
-                let mut values = Vec::new();
-                for argument in arguments.iter().skip(1) {
-                    values.push(self.argument(dot, Param::Any, argument)?.value);
-                }
-                values.extend(last.map(|last| last.value));
-                match opaque.call(name, &values) {
-                    Some(Ok(value)) => return Ok(Slot::plain(value)),
-                    Some(Err(text)) => {
-                        self.node = Some(node);
-                        return self.error(format!("error calling {name}: {text}"));
-                    }
-                    None => {}
+                if let Some(params) = opaque.method(&name.to_lossy()) {
+                    return self.method(
+                        dot,
+                        (opaque.as_ref(), params),
+                        name,
+                        node,
+                        arguments,
+                        last,
+                    );
                 }
             }
-            Value::Record(record) => {
-                if let Some((_, value)) = record.fields.iter().find(|(known, _)| *known == name) {
+            Value::Pair(_) | Value::Record(_) => {
+                if let Some(value) = receiver.value.field(name.as_bytes()) {
                     if has_arguments {
                         return self.error(format!(
                             "{name} has arguments but cannot be invoked as function"
                         ));
                     }
-                    return Ok(Slot::plain(value.clone()));
+                    return Ok(Slot::plain(value));
                 }
             }
             Value::Map(map) => {
                 if has_arguments {
                     return self.error(format!("{name} is not a method but has arguments"));
                 }
-                let found = map.entries.get(&Text::from(name));
-                let boxed = found.is_some() && map.holds_any();
-                let value = found.cloned().unwrap_or_default();
-                return Ok(Slot { value, boxed });
+                return match map.entries().get(name) {
+                    Some(found) => Ok(Slot { value: found.clone(), boxed: map.holds_any() }),
+                    None if strict => self.error(format!("map has no entry for key {name:?}")),
+                    None => Ok(Slot::default()),
+                };
             }
             _ => {}
         }
+        let type_name = receiver.type_name();
         self.error(format!("can't evaluate field {name} in type {type_name}"))
     }
 
@@ -229,7 +226,7 @@ impl<'a> State<'a> {
             OperandKind::Variable(variable) => self.variable(dot, operand, variable, &[], None),
             OperandKind::Pipe(pipe) => self.pipeline(dot, pipe),
             OperandKind::Identifier { name, function } => {
-                self.function(dot, *function, name, operand, &[], None)
+                self.function(dot, function, name, operand, &[], None)
             }
             OperandKind::Chain { .. } => self.chain(dot, operand, &[], None),
             OperandKind::Bool(_) | OperandKind::Number(_) | OperandKind::String { .. } => {
@@ -267,20 +264,37 @@ impl<'a> State<'a> {
         self.node = Some(operand);
         match (param, &operand.kind) {
             (Param::Any, _) => self.constant(operand),
-            (Param::String, OperandKind::String { value, .. }) => Ok(Slot::plain(value.clone())),
-            (Param::String, _) => self.error(format!("expected string; found {operand}")),
-            (Param::Int, OperandKind::Number(Number { int: Some(int), .. })) => {
-                Ok(Slot::plain(Value::Int(*int)))
+            (Param::String, OperandKind::String { value, .. }) => {
+                Ok(Slot::plain(Value::String(value.clone())))
             }
-            (Param::Int, _) => self.error(format!("expected integer; found {operand}")),
-            (Param::Strings | Param::Pairs, _) => {
+            (Param::String, _) => self.error(format!("expected string; found {operand}")),
+            (Param::Int | Param::Duration, OperandKind::Number(Number { int: Some(int), .. })) => {
+                Ok(Slot::plain(match param {
+                    Param::Duration => crate::time::duration(*int),
+                    _ => Value::Int(*int),
+                }))
+            }
+            (Param::Bool, OperandKind::Bool(value)) => Ok(Slot::plain(Value::Bool(*value))),
+            (Param::Bool, _) => self.error(format!("expected bool; found {operand}")),
+            (Param::Int | Param::Duration, _) => {
+                self.error(format!("expected integer; found {operand}"))
+            }
+            (Param::Strings | Param::Pairs | Param::Map | Param::Time, _) => {
                 let type_name = param.type_name();
                 self.error(format!("can't handle {operand} for arg of type {type_name}"))
             }
         }
     }
 
+    #[inline]
     pub(super) fn validate(&self, slot: Slot, param: Param) -> Result<Slot> {
+        match (param, &slot.value) {
+            (Param::String, Value::String(_)) | (Param::Int, Value::Int(_)) => Ok(slot),
+            _ => self.validate_slowly(slot, param),
+        }
+    }
+
+    fn validate_slowly(&self, slot: Slot, param: Param) -> Result<Slot> {
         let type_name = param.type_name();
         if slot.is_invalid() {
             return match param.can_be_nil() {
@@ -291,10 +305,15 @@ impl<'a> State<'a> {
         let fits = match (param, &slot.value) {
             (Param::Any, _) => true,
             (Param::String, Value::String(_)) | (Param::Int, Value::Int(_)) => true,
-            (Param::Strings, Value::List(list)) => list.type_name == type_name,
+            (Param::Bool, Value::Bool(_)) => true,
+            (Param::Duration | Param::Time, Value::Opaque(opaque)) => {
+                opaque.type_name() == type_name
+            }
+            (Param::Map, Value::Map(map)) => map.type_name() == type_name,
+            (Param::Strings, Value::List(list)) => list.type_name() == type_name,
             // A named slice type is assignable to its unnamed one.
             (Param::Pairs, Value::List(list)) => {
-                list.type_name == type_name || list.type_name == confd::PAIRS
+                list.type_name() == type_name || list.type_name() == confd::PAIRS
             }
             _ => false,
         };
