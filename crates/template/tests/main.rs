@@ -3,8 +3,10 @@
 
 mod anything;
 mod data;
+mod functions;
 mod golden;
 mod limits;
+mod manual;
 
 use brickyard_template::{MapScope, parse};
 
