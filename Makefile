@@ -47,7 +47,7 @@ shop-down:
 bench:
 	scripts/deps build bench
 	cargo build --release
-	cargo build --release -p brickyard-engine --example speed
+	cargo build --release -p brickyard-engine --example starts
 	python3 scripts/bench.py
 
 man:

@@ -76,7 +76,7 @@ def timed(command):
 
 def program_beside(binary):
     """The example, built beside the binary; nothing where it was not built."""
-    path = pathlib.Path(binary).parent / "examples" / "speed"
+    path = pathlib.Path(binary).parent / "examples" / "starts"
     return str(path) if path.exists() else None
 
 
@@ -92,7 +92,7 @@ def measure(binary, directory, docker, rounds, say):
     """Figures by name: medians in milliseconds, rates in containers a second."""
     program = program_beside(binary)
     if not program:
-        return None, "not run: `cargo build --release -p brickyard-engine --example speed` first"
+        return None, "not run: `cargo build --release -p brickyard-engine --example starts` first"
     speed = Speed(binary, program, directory)
     runc = Runc(directory, speed.layer) if shutil.which("runc") else None
     times = {"none": [], "bridge": [], "removed": [], "runc": [], "docker": []}

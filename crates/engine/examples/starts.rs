@@ -1,6 +1,6 @@
 //! Starts containers with the native engine and tells how long it took, for `make bench`.
 //!
-//! `speed BINARY ROOT LAYER` opens an environment under `ROOT`, then answers each line of its
+//! `starts BINARY ROOT LAYER` opens an environment under `ROOT`, then answers each line of its
 //! standard input with a line of JSON, so that a caller can take turns with another runtime:
 //!
 //! - `once NETWORK` runs a container whose program ends at once, and removes it;
@@ -141,7 +141,7 @@ async fn answer(speed: &Arc<Speed>, line: &str) -> Result<String, Failure> {
 async fn main() -> Result<(), Failure> {
     let arguments: Vec<Utf8PathBuf> = std::env::args().skip(1).map(Utf8PathBuf::from).collect();
     let [binary, root, layer] = &arguments[..] else {
-        return Err("usage: speed BINARY ROOT LAYER".into());
+        return Err("usage: starts BINARY ROOT LAYER".into());
     };
     let engine = Native::open(root, binary)?;
     let key = EnvironmentKey { system: "speed".parse()?, environment: "dev".parse()? };
