@@ -293,7 +293,11 @@ impl<'a> State<'a> {
             }
         }
         match &branch.otherwise {
-            Some(otherwise) if count == 0 => self.list(dot, otherwise),
+            Some(otherwise) if count == 0 => match self.list(dot, otherwise)? {
+                // As in Go, a `break` there ends this range, which is over anyway.
+                Flow::Break => Ok(Flow::Normal),
+                flow => Ok(flow),
+            },
             _ => Ok(Flow::Normal),
         }
     }
