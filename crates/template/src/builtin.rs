@@ -3,54 +3,39 @@
 use std::cmp::Ordering;
 
 use crate::format::{byte, sprint, sprintf, sprintln, verb};
+use crate::function::Origin::Go;
 use crate::function::Param::{Any, String as Str};
-use crate::function::{Answer, Definition, Origin, Param, Run, row};
+use crate::function::{Answer, Definition, Run};
 use crate::quote::{decode, is_print};
 use crate::value::{Text, Value};
 
-const fn go(
-    name: &'static str,
-    fixed: &'static [Param],
-    variadic: Option<Param>,
-    run: Run,
-    meaning: &'static str,
-) -> Definition {
-    row(name, fixed, variadic, Origin::Go, run, meaning)
-}
-
 /// Go's own functions.
 pub(crate) const TABLE: &[Definition] = &[
-    go("and", &[Any], Some(Any), Run::And, "the first argument that is empty, or else the last"),
-    go(
-        "call",
-        &[Any],
-        Some(Any),
-        Run::Call,
-        "always an error: no value of a template is a function",
-    ),
-    go("eq", &[Any], Some(Any), Run::Pure(eq), "whether the first equals any of the others"),
-    go("ge", &[Any, Any], None, Run::Pure(ge), "whether the first is greater or equal"),
-    go("gt", &[Any, Any], None, Run::Pure(gt), "whether the first is greater"),
-    go("html", &[], Some(Any), Run::Pure(html), "the arguments printed and escaped for HTML"),
-    go("index", &[Any], Some(Any), Run::Pure(index), "`index x 1 2` is `x[1][2]`"),
-    go("js", &[], Some(Any), Run::Pure(js), "the arguments printed and escaped for JavaScript"),
-    go("le", &[Any, Any], None, Run::Pure(le), "whether the first is less or equal"),
-    go("len", &[Any], None, Run::Boxed(length), "how many elements, entries or bytes"),
-    go("lt", &[Any, Any], None, Run::Pure(lt), "whether the first is less"),
-    go("ne", &[Any, Any], None, Run::Pure(ne), "whether the two differ"),
-    go("not", &[Any], None, Run::Pure(not), "whether the argument is empty"),
-    go("or", &[Any], Some(Any), Run::Or, "the first argument that is not empty, or else the last"),
-    go("print", &[], Some(Any), Run::Pure(print), "`fmt.Sprint`"),
-    go("printf", &[Str], Some(Any), Run::Pure(printf), "`fmt.Sprintf`"),
-    go("println", &[], Some(Any), Run::Pure(println), "`fmt.Sprintln`"),
-    go("slice", &[Any], Some(Any), Run::Boxed(slice), "`slice x 1 2` is `x[1:2]`"),
-    go(
-        "urlquery",
-        &[],
-        Some(Any),
-        Run::Pure(urlquery),
-        "the arguments printed and escaped for URLs",
-    ),
+    Go.row("and", &[Any], Run::And, "the first argument that is empty, or else the last")
+        .and_more(Any),
+    Go.row("call", &[Any], Run::Call, "always an error: no value of a template is a function")
+        .and_more(Any),
+    Go.row("eq", &[Any], Run::Pure(eq), "whether the first equals any of the others").and_more(Any),
+    Go.row("ge", &[Any, Any], Run::Pure(ge), "whether the first is greater or equal"),
+    Go.row("gt", &[Any, Any], Run::Pure(gt), "whether the first is greater"),
+    Go.row("html", &[], Run::Pure(html), "the arguments printed and escaped for HTML")
+        .and_more(Any),
+    Go.row("index", &[Any], Run::Pure(index), "`index x 1 2` is `x[1][2]`").and_more(Any),
+    Go.row("js", &[], Run::Pure(js), "the arguments printed and escaped for JavaScript")
+        .and_more(Any),
+    Go.row("le", &[Any, Any], Run::Pure(le), "whether the first is less or equal"),
+    Go.row("len", &[Any], Run::Boxed(length), "how many elements, entries or bytes"),
+    Go.row("lt", &[Any, Any], Run::Pure(lt), "whether the first is less"),
+    Go.row("ne", &[Any, Any], Run::Pure(ne), "whether the two differ"),
+    Go.row("not", &[Any], Run::Pure(not), "whether the argument is empty"),
+    Go.row("or", &[Any], Run::Or, "the first argument that is not empty, or else the last")
+        .and_more(Any),
+    Go.row("print", &[], Run::Pure(print), "`fmt.Sprint`").and_more(Any),
+    Go.row("printf", &[Str], Run::Pure(printf), "`fmt.Sprintf`").and_more(Any),
+    Go.row("println", &[], Run::Pure(println), "`fmt.Sprintln`").and_more(Any),
+    Go.row("slice", &[Any], Run::Boxed(slice), "`slice x 1 2` is `x[1:2]`").and_more(Any),
+    Go.row("urlquery", &[], Run::Pure(urlquery), "the arguments printed and escaped for URLs")
+        .and_more(Any),
 ];
 
 fn eq(values: &[Value]) -> Answer {

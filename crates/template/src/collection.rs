@@ -6,153 +6,124 @@ use std::rc::Rc;
 use crate::confd::check_items;
 use crate::convert::whole;
 use crate::format::{DEPTH_MAX, too_large};
+use crate::function::Origin::{Abtreece, ConsulTemplate, Sprig};
 use crate::function::Param::{Any, Bool, Int, Map as Dict, String as Str};
-use crate::function::{Answer, Definition, Origin, Param, Run, bytes, int, row, text};
+use crate::function::{Answer, Definition, Run, bytes, int, text};
 use crate::strings::plain;
 use crate::value::{ANYS, Map, STRINGS, Text, Value};
 
-const fn next(
-    name: &'static str,
-    fixed: &'static [Param],
-    variadic: Option<Param>,
-    run: Run,
-    meaning: &'static str,
-) -> Definition {
-    row(name, fixed, variadic, Origin::Abtreece, run, meaning)
-}
-
-const fn sprig(
-    name: &'static str,
-    fixed: &'static [Param],
-    variadic: Option<Param>,
-    run: Run,
-    meaning: &'static str,
-) -> Definition {
-    row(name, fixed, variadic, Origin::Sprig, run, meaning)
-}
-
 /// Functions on lists and maps.
 pub(crate) const TABLE: &[Definition] = &[
-    next(
+    Abtreece.row(
         "default",
         &[Any, Any],
-        None,
         Run::Pure(default),
         "the second value, or the first where it is empty",
     ),
-    next(
+    Abtreece.row(
         "ternary",
         &[Any, Any, Bool],
-        None,
         Run::Pure(ternary),
         "the first value where the truth, which comes last, is true; else the second",
     ),
-    next("coalesce", &[], Some(Any), Run::Pure(coalesce), "the first value that is not empty"),
-    next(
+    Abtreece
+        .row("coalesce", &[], Run::Pure(coalesce), "the first value that is not empty")
+        .and_more(Any),
+    Abtreece.row(
         "empty",
         &[Any],
-        None,
         Run::Pure(empty),
         "whether a value is nil, false, 0, `\"\"` or has no elements",
     ),
-    next("dict", &[], Some(Any), Run::Pure(dict), "a map of keys and values in turn"),
-    next("list", &[], Some(Any), Run::Pure(list), "a list of the arguments"),
-    next("hasKey", &[Dict, Str], None, Run::Pure(has_key), "whether a map has a key"),
-    next("keys", &[Dict], Some(Dict), Run::Pure(keys), "the keys of maps, sorted"),
-    next("values", &[Dict], None, Run::Pure(all_values), "the values of a map, by key"),
-    next("append", &[Any, Any], None, Run::Pure(append), "a list with one more element"),
-    next(
-        "pluck",
-        &[Str],
-        Some(Dict),
-        Run::Pure(pluck),
-        "the values of a key in all maps that have it",
-    ),
-    sprig("push", &[Any, Any], None, Run::Pure(append), "the same as `append`"),
-    sprig(
+    Abtreece.row("dict", &[], Run::Pure(dict), "a map of keys and values in turn").and_more(Any),
+    Abtreece.row("list", &[], Run::Pure(list), "a list of the arguments").and_more(Any),
+    Abtreece.row("hasKey", &[Dict, Str], Run::Pure(has_key), "whether a map has a key"),
+    Abtreece.row("keys", &[Dict], Run::Pure(keys), "the keys of maps, sorted").and_more(Dict),
+    Abtreece.row("values", &[Dict], Run::Pure(all_values), "the values of a map, by key"),
+    Abtreece.row("append", &[Any, Any], Run::Pure(append), "a list with one more element"),
+    Abtreece
+        .row("pluck", &[Str], Run::Pure(pluck), "the values of a key in all maps that have it")
+        .and_more(Dict),
+    Sprig.row("push", &[Any, Any], Run::Pure(append), "the same as `append`"),
+    Sprig.row(
         "prepend",
         &[Any, Any],
-        None,
         Run::Pure(prepend),
         "a list with one more element before the others",
     ),
-    sprig("concat", &[], Some(Any), Run::Pure(concat), "one list of all elements of lists"),
-    sprig("first", &[Any], None, Run::Pure(first), "the first element, or nil"),
-    sprig("last", &[Any], None, Run::Pure(last), "the last element, or nil"),
-    sprig("rest", &[Any], None, Run::Pure(rest), "all elements but the first"),
-    sprig("initial", &[Any], None, Run::Pure(initial), "all elements but the last"),
-    sprig("uniq", &[Any], None, Run::Pure(uniq), "each element once, where it is first"),
-    sprig("compact", &[Any], None, Run::Pure(compact), "without empty elements"),
-    sprig("without", &[Any], Some(Any), Run::Pure(without), "without the elements that follow"),
-    sprig(
+    Sprig.row("concat", &[], Run::Pure(concat), "one list of all elements of lists").and_more(Any),
+    Sprig.row("first", &[Any], Run::Pure(first), "the first element, or nil"),
+    Sprig.row("last", &[Any], Run::Pure(last), "the last element, or nil"),
+    Sprig.row("rest", &[Any], Run::Pure(rest), "all elements but the first"),
+    Sprig.row("initial", &[Any], Run::Pure(initial), "all elements but the last"),
+    Sprig.row("uniq", &[Any], Run::Pure(uniq), "each element once, where it is first"),
+    Sprig.row("compact", &[Any], Run::Pure(compact), "without empty elements"),
+    Sprig
+        .row("without", &[Any], Run::Pure(without), "without the elements that follow")
+        .and_more(Any),
+    Sprig.row(
         "has",
         &[Any, Any],
-        None,
         Run::Pure(has),
         "whether the list, which comes last, has an element",
     ),
-    sprig("sortAlpha", &[Any], None, Run::Pure(sort_alpha), "the elements as texts, sorted"),
-    sprig("toStrings", &[Any], None, Run::Pure(to_strings), "the elements as texts"),
-    sprig("until", &[Int], None, Run::Pure(until), "the numbers from 0 to before the argument"),
-    sprig(
+    Sprig.row("sortAlpha", &[Any], Run::Pure(sort_alpha), "the elements as texts, sorted"),
+    Sprig.row("toStrings", &[Any], Run::Pure(to_strings), "the elements as texts"),
+    Sprig.row("until", &[Int], Run::Pure(until), "the numbers from 0 to before the argument"),
+    Sprig.row(
         "untilStep",
         &[Int, Int, Int],
-        None,
         Run::Pure(until_step),
         "the numbers from the first to before the second, by the third",
     ),
-    row(
-        "loop",
-        &[Int],
-        Some(Int),
-        Origin::ConsulTemplate,
-        Run::Pure(loop_over),
-        "`loop n`: 0 to before n; `loop a b`: a to before b",
-    ),
-    row(
+    ConsulTemplate
+        .row(
+            "loop",
+            &[Int],
+            Run::Pure(loop_over),
+            "`loop n`: 0 to before n; `loop a b`: a to before b",
+        )
+        .and_more(Int),
+    ConsulTemplate.row(
         "in",
         &[Any, Any],
-        None,
-        Origin::ConsulTemplate,
         Run::Pure(is_in),
         "whether the list, which comes first, has an element",
     ),
-    sprig(
+    Sprig.row(
         "set",
         &[Dict, Str, Any],
-        None,
         Run::Pure(set),
         "sets a key in a map, in place, and gives the map",
     ),
-    sprig(
+    Sprig.row(
         "unset",
         &[Dict, Str],
-        None,
         Run::Pure(unset),
         "removes a key from a map, in place, and gives the map",
     ),
-    sprig(
-        "merge",
-        &[Dict],
-        Some(Dict),
-        Run::Pure(merge),
-        "adds what the first map lacks from the others, in place, deeply",
-    ),
-    sprig("pick", &[Dict], Some(Str), Run::Pure(pick), "a map of these keys alone"),
-    sprig("omit", &[Dict], Some(Str), Run::Pure(omit), "a map without these keys"),
-    sprig(
-        "dig",
-        &[Str, Any],
-        Some(Any),
-        Run::Pure(dig),
-        "`dig \"a\" \"b\" default map`: `map.a.b`, or the default",
-    ),
-    sprig("fail", &[Str], None, Run::Pure(fail), "an error of this text"),
-    row(
+    Sprig
+        .row(
+            "merge",
+            &[Dict],
+            Run::Pure(merge),
+            "adds what the first map lacks from the others, in place, deeply",
+        )
+        .and_more(Dict),
+    Sprig.row("pick", &[Dict], Run::Pure(pick), "a map of these keys alone").and_more(Str),
+    Sprig.row("omit", &[Dict], Run::Pure(omit), "a map without these keys").and_more(Str),
+    Sprig
+        .row(
+            "dig",
+            &[Str, Any],
+            Run::Pure(dig),
+            "`dig \"a\" \"b\" default map`: `map.a.b`, or the default",
+        )
+        .and_more(Any),
+    Sprig.row("fail", &[Str], Run::Pure(fail), "an error of this text"),
+    Sprig.row(
         "required",
         &[Str, Any],
-        None,
-        Origin::Sprig,
         Run::Pure(required),
         "the value, or an error of this text where it is nil or `\"\"`",
     ),
@@ -175,13 +146,19 @@ fn empty(values: &[Value]) -> Answer {
 }
 
 fn dict(values: &[Value]) -> Answer {
+    map_of_pairs("dict", "invalid dict call: an odd number of arguments", values)
+}
+
+/// A map of keys and values in turn, as the function `name` makes it; `odd` is what it says when a
+/// value is missing.
+pub(crate) fn map_of_pairs(name: &str, odd: &str, values: &[Value]) -> Answer {
     if !values.len().is_multiple_of(2) {
-        return Err("invalid dict call: an odd number of arguments".to_owned());
+        return Err(odd.to_owned());
     }
     let mut entries = Vec::new();
     for pair in values.chunks_exact(2) {
         let Value::String(key) = &pair[0] else {
-            return Err("dict keys must be strings".to_owned());
+            return Err(format!("{name} keys must be strings"));
         };
         entries.push((key.clone(), pair[1].clone()));
     }

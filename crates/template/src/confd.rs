@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use crate::function::Origin::{Brickyard, Confd};
 use crate::function::Param::{Any, Int, Pairs, String as Str, Strings};
-use crate::function::{Answer, Data, Definition, Origin, Param, Run, bytes, int, note, row, text};
+use crate::function::{Answer, Data, Definition, Run, bytes, int, note, text};
 use crate::json;
 use crate::path;
 use crate::scope::{LineInstance, LineValue};
@@ -18,144 +19,121 @@ pub(crate) const PAIR_SLICE: &str = "[]memkv.KVPair";
 /// The most elements that a function makes.
 const ITEMS_MAX: usize = 1_000_000;
 
-const fn confd(
-    name: &'static str,
-    fixed: &'static [Param],
-    variadic: Option<Param>,
-    run: Run,
-    meaning: &'static str,
-) -> Definition {
-    row(name, fixed, variadic, Origin::Confd, run, meaning)
-}
-
 /// confd's functions on data, and ours.
 pub(crate) const TABLE: &[Definition] = &[
-    confd(
+    Confd.row(
         "get",
         &[Str],
-        None,
         Run::Data(get),
         "the pair (`.Key`, `.Value`) of a key; an error without the key",
     ),
-    confd(
+    Confd.row(
         "gets",
         &[Str],
-        None,
         Run::Data(gets),
         "the pairs whose keys match a pattern, by key; `*` stays within a part of the path",
     ),
-    confd(
-        "getv",
-        &[Str],
-        Some(Str),
-        Run::Data(getv),
-        "the value of a key, or the default; an error without both",
-    ),
-    confd(
+    Confd
+        .row(
+            "getv",
+            &[Str],
+            Run::Data(getv),
+            "the value of a key, or the default; an error without both",
+        )
+        .and_more(Str),
+    Confd.row(
         "getvs",
         &[Str],
-        None,
         Run::Data(getvs),
         "the values whose keys match a pattern, sorted by value",
     ),
-    confd(
+    Confd.row(
         "cget",
         &[Str],
-        None,
         Run::Data(cget),
         "like `get`, with the value decrypted by the keyring",
     ),
-    confd(
+    Confd.row(
         "cgets",
         &[Str],
-        None,
         Run::Data(cgets),
         "like `gets`, with the values decrypted by the keyring",
     ),
-    confd(
-        "cgetv",
-        &[Str],
-        Some(Str),
-        Run::Data(cgetv),
-        "like `getv`, with the value decrypted by the keyring",
-    ),
-    confd(
+    Confd
+        .row(
+            "cgetv",
+            &[Str],
+            Run::Data(cgetv),
+            "like `getv`, with the value decrypted by the keyring",
+        )
+        .and_more(Str),
+    Confd.row(
         "cgetvs",
         &[Str],
-        None,
         Run::Data(cgetvs),
         "like `getvs`, with the values decrypted by the keyring",
     ),
-    confd("exists", &[Str], None, Run::Data(exists), "whether there is a key"),
-    confd(
+    Confd.row("exists", &[Str], Run::Data(exists), "whether there is a key"),
+    Confd.row(
         "ls",
         &[Str],
-        None,
         Run::Data(ls),
         "the names of what lies in a directory of keys; of a key, its own; of `/`, only keys in the root itself",
     ),
-    confd(
+    Confd.row(
         "lsdir",
         &[Str],
-        None,
         Run::Data(lsdir),
         "the names of the directories in a directory of keys; none for `/`",
     ),
-    confd(
-        "getenv",
-        &[Str],
-        Some(Str),
-        Run::Data(getenv),
-        "an environment variable, or the default where it is empty or not set",
-    ),
-    confd(
+    Confd
+        .row(
+            "getenv",
+            &[Str],
+            Run::Data(getenv),
+            "an environment variable, or the default where it is empty or not set",
+        )
+        .and_more(Str),
+    Confd.row(
         "json",
         &[Str],
-        None,
         Run::Pure(json_object),
         "a JSON object as a map; all numbers are `float64`",
     ),
-    confd(
+    Confd.row(
         "jsonArray",
         &[Str],
-        None,
         Run::Pure(json_array),
         "a JSON array as a list; all numbers are `float64`",
     ),
-    confd("map", &[], Some(Any), Run::Pure(make_map), "a map of keys and values in turn"),
-    confd(
+    Confd.row("map", &[], Run::Pure(make_map), "a map of keys and values in turn").and_more(Any),
+    Confd.row(
         "seq",
         &[Int, Int],
-        None,
         Run::Pure(sequence),
         "the numbers from the first to the last; none when the last is smaller",
     ),
-    confd(
+    Confd.row(
         "reverse",
         &[Any],
-        None,
         Run::Pure(reverse),
         "a `[]string` or the pairs of `sortKVByLength` turned around, in place; all else, what `gets` gives too, as it is",
     ),
-    confd(
+    Confd.row(
         "sortByLength",
         &[Strings],
-        None,
         Run::Pure(sort_by_length),
         "a `[]string` sorted by length, in place; equals keep their order",
     ),
-    confd(
+    Confd.row(
         "sortKVByLength",
         &[Pairs],
-        None,
         Run::Pure(sort_pairs),
         "pairs sorted by the length of their keys, in place; equals keep their order",
     ),
-    row(
+    Brickyard.row(
         "line",
         &[Str],
-        None,
-        Origin::Brickyard,
         Run::Data(line),
         "the other end of a line: `.Host`, `.Port`, `.Address`, `.Endpoint`, `.Instances`; prints `HOST:PORT`",
     ),
@@ -388,17 +366,7 @@ fn sequence(values: &[Value]) -> Answer {
 }
 
 fn make_map(values: &[Value]) -> Answer {
-    if !values.len().is_multiple_of(2) {
-        return Err("invalid map call".to_owned());
-    }
-    let mut entries = Vec::new();
-    for pair in values.chunks_exact(2) {
-        let Value::String(key) = &pair[0] else {
-            return Err("map keys must be strings".to_owned());
-        };
-        entries.push((key.clone(), pair[1].clone()));
-    }
-    Ok(Value::map(entries))
+    crate::collection::map_of_pairs("map", "invalid map call", values)
 }
 
 fn reverse(values: &[Value]) -> Answer {

@@ -1,130 +1,88 @@
 //! Numbers and truths: confd's arithmetic, conversions, and what users of Sprig expect.
 
 use crate::format::verb;
+use crate::function::Origin::{Confd, ConsulTemplate, Sprig};
 use crate::function::Param::{Any, Int, String as Str};
-use crate::function::{Answer, Definition, Origin, Param, Run, bytes, int, row, text};
+use crate::function::{Answer, Definition, Run, bytes, int, text};
 use crate::number::{parse_float, parse_int, parse_uint};
 use crate::quote::quote;
 use crate::strings::plain;
 use crate::value::Value;
 
-const fn confd(
-    name: &'static str,
-    fixed: &'static [Param],
-    run: Run,
-    meaning: &'static str,
-) -> Definition {
-    row(name, fixed, None, Origin::Confd, run, meaning)
-}
-
-const fn sprig(name: &'static str, run: Run, meaning: &'static str) -> Definition {
-    row(name, &[Any], None, Origin::Sprig, run, meaning)
-}
-
-const fn parsing(name: &'static str, run: Run, meaning: &'static str) -> Definition {
-    row(name, &[Str], None, Origin::ConsulTemplate, run, meaning)
-}
-
 /// Functions on numbers and truths.
 pub(crate) const TABLE: &[Definition] = &[
-    confd("add", &[Int, Int], Run::Pure(add), "the sum"),
-    confd("sub", &[Int, Int], Run::Pure(sub), "the difference"),
-    confd("mul", &[Int, Int], Run::Pure(mul), "the product"),
-    confd("div", &[Int, Int], Run::Pure(div), "the quotient, cut towards zero; an error for zero"),
-    confd("mod", &[Int, Int], Run::Pure(rem), "the remainder; an error for zero"),
-    confd("atoi", &[Str], Run::Pure(atoi), "a text as a whole number"),
-    confd(
+    Confd.row("add", &[Int, Int], Run::Pure(add), "the sum"),
+    Confd.row("sub", &[Int, Int], Run::Pure(sub), "the difference"),
+    Confd.row("mul", &[Int, Int], Run::Pure(mul), "the product"),
+    Confd.row(
+        "div",
+        &[Int, Int],
+        Run::Pure(div),
+        "the quotient, cut towards zero; an error for zero",
+    ),
+    Confd.row("mod", &[Int, Int], Run::Pure(rem), "the remainder; an error for zero"),
+    Confd.row("atoi", &[Str], Run::Pure(atoi), "a text as a whole number"),
+    Confd.row(
         "parseBool",
         &[Str],
         Run::Pure(parse_bool),
         "a text as a truth: `1 t T TRUE true True`, `0 f F FALSE false False`",
     ),
-    parsing("parseInt", Run::Pure(atoi), "a text as a whole number"),
-    parsing("parseFloat", Run::Pure(parse_f64), "a text as a floating-point number"),
-    sprig("int", Run::Pure(to_int), "anything as a whole number; 0 for what is none"),
-    sprig("int64", Run::Pure(to_int), "the same"),
-    sprig(
+    ConsulTemplate.row("parseInt", &[Str], Run::Pure(atoi), "a text as a whole number"),
+    ConsulTemplate.row(
+        "parseFloat",
+        &[Str],
+        Run::Pure(parse_f64),
+        "a text as a floating-point number",
+    ),
+    Sprig.row("int", &[Any], Run::Pure(to_int), "anything as a whole number; 0 for what is none"),
+    Sprig.row("int64", &[Any], Run::Pure(to_int), "the same"),
+    Sprig.row(
         "float64",
+        &[Any],
         Run::Pure(to_float),
         "anything as a floating-point number; 0 for what is none",
     ),
-    sprig("float", Run::Pure(to_float), "the same"),
-    sprig("toString", Run::Pure(to_string), "anything as a text, as it prints"),
-    row(
+    Sprig.row("float", &[Any], Run::Pure(to_float), "the same"),
+    Sprig.row("toString", &[Any], Run::Pure(to_string), "anything as a text, as it prints"),
+    Sprig.row(
         "kindOf",
         &[Any],
-        None,
-        Origin::Sprig,
         Run::Pure(kind_of),
         "Go's kind of a value: `string`, `slice`, `map`, ...",
     ),
-    row("typeOf", &[Any], None, Origin::Sprig, Run::Pure(type_of), "Go's type of a value"),
-    row("add1", &[Any], None, Origin::Sprig, Run::Pure(add_one), "one more"),
-    row("max", &[Any], Some(Any), Origin::Sprig, Run::Pure(max), "the greatest whole number"),
-    row("min", &[Any], Some(Any), Origin::Sprig, Run::Pure(min), "the least whole number"),
-    sprig("floor", Run::Pure(floor), "the next whole number below"),
-    sprig("ceil", Run::Pure(ceil), "the next whole number above"),
-    row(
-        "addf",
-        &[Any],
-        Some(Any),
-        Origin::Sprig,
-        Run::Pure(add_floats),
-        "the sum of floating-point numbers",
-    ),
-    row(
-        "mulf",
-        &[Any],
-        Some(Any),
-        Origin::Sprig,
-        Run::Pure(mul_floats),
-        "the product of floating-point numbers",
-    ),
-    row(
-        "subf",
-        &[Any],
-        Some(Any),
-        Origin::Sprig,
-        Run::Pure(sub_floats),
-        "the first less all others",
-    ),
-    row(
-        "divf",
-        &[Any],
-        Some(Any),
-        Origin::Sprig,
-        Run::Pure(div_floats),
-        "the first divided by all others",
-    ),
-    row(
+    Sprig.row("typeOf", &[Any], Run::Pure(type_of), "Go's type of a value"),
+    Sprig.row("add1", &[Any], Run::Pure(add_one), "one more"),
+    Sprig.row("max", &[Any], Run::Pure(max), "the greatest whole number").and_more(Any),
+    Sprig.row("min", &[Any], Run::Pure(min), "the least whole number").and_more(Any),
+    Sprig.row("floor", &[Any], Run::Pure(floor), "the next whole number below"),
+    Sprig.row("ceil", &[Any], Run::Pure(ceil), "the next whole number above"),
+    Sprig
+        .row("addf", &[Any], Run::Pure(add_floats), "the sum of floating-point numbers")
+        .and_more(Any),
+    Sprig
+        .row("mulf", &[Any], Run::Pure(mul_floats), "the product of floating-point numbers")
+        .and_more(Any),
+    Sprig.row("subf", &[Any], Run::Pure(sub_floats), "the first less all others").and_more(Any),
+    Sprig
+        .row("divf", &[Any], Run::Pure(div_floats), "the first divided by all others")
+        .and_more(Any),
+    ConsulTemplate.row(
         "subtract",
         &[Any, Any],
-        None,
-        Origin::ConsulTemplate,
         Run::Pure(subtract),
         "the second number less the first",
     ),
-    row(
-        "multiply",
-        &[Any, Any],
-        None,
-        Origin::ConsulTemplate,
-        Run::Pure(multiply),
-        "the product of two numbers",
-    ),
-    row(
+    ConsulTemplate.row("multiply", &[Any, Any], Run::Pure(multiply), "the product of two numbers"),
+    ConsulTemplate.row(
         "divide",
         &[Any, Any],
-        None,
-        Origin::ConsulTemplate,
         Run::Pure(divide),
         "the second number divided by the first",
     ),
-    row(
+    ConsulTemplate.row(
         "modulo",
         &[Any, Any],
-        None,
-        Origin::ConsulTemplate,
         Run::Pure(modulo),
         "the remainder of the second number divided by the first",
     ),

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use crate::float;
 use crate::format::{DEPTH_MAX, VALUE_BYTES_MAX, too_large};
+use crate::function::Origin::{Abtreece, Confd, ConsulTemplate, Sprig};
 use crate::function::Param::{Any, String as Str};
-use crate::function::{Answer, Definition, Origin, Run, bytes, row};
+use crate::function::{Answer, Definition, Run, bytes};
 use crate::json;
 use crate::quote::lossy;
 use crate::value::{Text, Value};
@@ -13,96 +14,61 @@ use md5::Digest as _;
 
 /// Functions that encode and decode.
 pub(crate) const TABLE: &[Definition] = &[
-    row("base64Encode", &[Str], None, Origin::Confd, Run::Pure(to_base64), "in base64"),
-    row(
-        "base64Decode",
-        &[Str],
-        None,
-        Origin::Confd,
-        Run::Pure(from_base64),
-        "what base64 stands for",
-    ),
-    row("b64enc", &[Str], None, Origin::Sprig, Run::Pure(to_base64), "in base64"),
-    row("b64dec", &[Str], None, Origin::Sprig, Run::Pure(from_base64), "what base64 stands for"),
-    row("toJson", &[Any], None, Origin::Abtreece, Run::Pure(to_json), "as JSON in one line"),
-    row(
+    Confd.row("base64Encode", &[Str], Run::Pure(to_base64), "in base64"),
+    Confd.row("base64Decode", &[Str], Run::Pure(from_base64), "what base64 stands for"),
+    Sprig.row("b64enc", &[Str], Run::Pure(to_base64), "in base64"),
+    Sprig.row("b64dec", &[Str], Run::Pure(from_base64), "what base64 stands for"),
+    Abtreece.row("toJson", &[Any], Run::Pure(to_json), "as JSON in one line"),
+    Abtreece.row(
         "toPrettyJson",
         &[Any],
-        None,
-        Origin::Abtreece,
         Run::Pure(to_json_pretty),
         "as JSON, two spaces for each level",
     ),
-    row(
-        "fromJson",
-        &[Str],
-        None,
-        Origin::Abtreece,
-        Run::Pure(from_json),
-        "any JSON; all numbers are `float64`",
-    ),
-    row("toJSON", &[Any], None, Origin::ConsulTemplate, Run::Pure(to_json), "the same as `toJson`"),
-    row(
+    Abtreece.row("fromJson", &[Str], Run::Pure(from_json), "any JSON; all numbers are `float64`"),
+    ConsulTemplate.row("toJSON", &[Any], Run::Pure(to_json), "the same as `toJson`"),
+    ConsulTemplate.row(
         "toJSONPretty",
         &[Any],
-        None,
-        Origin::ConsulTemplate,
         Run::Pure(to_json_pretty),
         "the same as `toPrettyJson`",
     ),
-    row(
+    ConsulTemplate.row(
         "parseJSON",
         &[Str],
-        None,
-        Origin::ConsulTemplate,
         Run::Pure(parse_json),
         "the same as `fromJson`; a map without entries for an empty text",
     ),
-    row(
+    ConsulTemplate.row(
         "toYAML",
         &[Any],
-        None,
-        Origin::ConsulTemplate,
         Run::Pure(to_yaml),
         "as YAML, without a new line at the end",
     ),
-    row(
+    ConsulTemplate.row(
         "parseYAML",
         &[Str],
-        None,
-        Origin::ConsulTemplate,
         Run::Pure(from_yaml),
         "what YAML says; a map without entries for an empty text",
     ),
-    row(
+    ConsulTemplate.row(
         "toTOML",
         &[Any],
-        None,
-        Origin::ConsulTemplate,
         Run::Pure(to_toml),
         "a map as TOML, without a new line at the end",
     ),
-    row("toYaml", &[Any], None, Origin::Sprig, Run::Pure(to_yaml), "the same as `toYAML`"),
-    row("fromYaml", &[Str], None, Origin::Sprig, Run::Pure(from_yaml), "the same as `parseYAML`"),
-    row("toToml", &[Any], None, Origin::Sprig, Run::Pure(to_toml), "the same as `toTOML`"),
-    row(
+    Sprig.row("toYaml", &[Any], Run::Pure(to_yaml), "the same as `toYAML`"),
+    Sprig.row("fromYaml", &[Str], Run::Pure(from_yaml), "the same as `parseYAML`"),
+    Sprig.row("toToml", &[Any], Run::Pure(to_toml), "the same as `toTOML`"),
+    Abtreece.row(
         "sha256sum",
         &[Str],
-        None,
-        Origin::Abtreece,
         Run::Pure(sha256),
         "the SHA-256 digest in hexadecimal digits",
     ),
-    row("sha1sum", &[Str], None, Origin::Sprig, Run::Pure(sha1), "the SHA-1 digest"),
-    row("md5sum", &[Str], None, Origin::Sprig, Run::Pure(md5_digest), "the MD5 digest"),
-    row(
-        "sha256Hex",
-        &[Str],
-        None,
-        Origin::ConsulTemplate,
-        Run::Pure(sha256),
-        "the same as `sha256sum`",
-    ),
+    Sprig.row("sha1sum", &[Str], Run::Pure(sha1), "the SHA-1 digest"),
+    Sprig.row("md5sum", &[Str], Run::Pure(md5_digest), "the MD5 digest"),
+    ConsulTemplate.row("sha256Hex", &[Str], Run::Pure(sha256), "the same as `sha256sum`"),
 ];
 
 fn hexadecimal(digest: &[u8]) -> Value {

@@ -150,16 +150,24 @@ impl std::fmt::Debug for Definition {
     }
 }
 
-/// A row of a table.
-pub(crate) const fn row(
-    name: &'static str,
-    fixed: &'static [Param],
-    variadic: Option<Param>,
-    origin: Origin,
-    run: Run,
-    meaning: &'static str,
-) -> Definition {
-    Definition { name, fixed, variadic, origin, meaning, run }
+impl Origin {
+    /// A row of a table.
+    pub(crate) const fn row(
+        self,
+        name: &'static str,
+        fixed: &'static [Param],
+        run: Run,
+        meaning: &'static str,
+    ) -> Definition {
+        Definition { name, fixed, variadic: None, origin: self, meaning, run }
+    }
+}
+
+impl Definition {
+    /// Lets it take any number of further arguments.
+    pub(crate) const fn and_more(self, each: Param) -> Self {
+        Self { variadic: Some(each), ..self }
+    }
 }
 
 /// A function that is known.

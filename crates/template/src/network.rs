@@ -2,68 +2,57 @@
 
 use std::net::IpAddr;
 
+use crate::function::Origin::{Abtreece, Confd, ConsulTemplate};
 use crate::function::Param::{Any, String as Str};
-use crate::function::{Answer, Data, Definition, Origin, Run, note, row, text};
+use crate::function::{Answer, Data, Definition, Run, note, text};
 use crate::value::{UintType, Value};
 
 /// Functions that ask the world.
 pub(crate) const TABLE: &[Definition] = &[
-    row(
+    Confd.row(
         "lookupIP",
         &[Str],
-        None,
-        Origin::Confd,
         Run::Data(lookup_ip),
         "the addresses of a name, sorted as texts; none when it is not found",
     ),
-    row("lookupIPV4", &[Str], None, Origin::Confd, Run::Data(lookup_v4), "its IPv4 addresses"),
-    row("lookupIPV6", &[Str], None, Origin::Confd, Run::Data(lookup_v6), "its IPv6 addresses"),
-    row(
+    Confd.row("lookupIPV4", &[Str], Run::Data(lookup_v4), "its IPv4 addresses"),
+    Confd.row("lookupIPV6", &[Str], Run::Data(lookup_v6), "its IPv6 addresses"),
+    Confd.row(
         "lookupSRV",
         &[Str, Str, Str],
-        None,
-        Origin::Confd,
         Run::Data(lookup_srv),
         "`lookupSRV service protocol domain`: `.Target`, `.Port`, `.Priority`, `.Weight` of each, sorted; none when nothing is found",
     ),
-    row(
+    Confd.row(
         "fileExists",
         &[Str],
-        None,
-        Origin::Confd,
         Run::Data(file_exists),
         "whether there is a file; true where that cannot be said",
     ),
-    row("hostname", &[], None, Origin::Abtreece, Run::Data(hostname), "the name of the machine"),
-    row(
+    Abtreece.row("hostname", &[], Run::Data(hostname), "the name of the machine"),
+    Abtreece.row(
         "lookupIfaceIPV4",
         &[Str],
-        None,
-        Origin::Abtreece,
         Run::Data(iface_v4),
         "the first IPv4 address of a network interface",
     ),
-    row(
+    Abtreece.row(
         "lookupIfaceIPV6",
         &[Str],
-        None,
-        Origin::Abtreece,
         Run::Data(iface_v6),
         "the first IPv6 address of a network interface",
     ),
-    row(
-        "include",
-        &[Str],
-        Some(Any),
-        Origin::Abtreece,
-        Run::Include,
-        "another template rendered in place, with the value as its `.`; at most 10 deep, never in a circle",
-    ),
-    row(
+    Abtreece
+        .row(
+            "include",
+            &[Str],
+            Run::Include,
+            "another template rendered in place, with the value as its `.`; at most 10 deep, never in a circle",
+        )
+        .and_more(Any),
+    ConsulTemplate.row(
         "env",
         &[Str],
-        None,
-        Origin::ConsulTemplate,
         Run::Data(env),
         "an environment variable; empty when it is not set",
     ),

@@ -4,194 +4,154 @@ use regex::bytes::{NoExpand, Regex};
 
 use crate::confd::check_items;
 use crate::format::{VALUE_BYTES_MAX, sprint, too_large};
+use crate::function::Origin::{Abtreece, Confd, ConsulTemplate, Sprig};
 use crate::function::Param::{Any, Int, String as Str, Strings};
-use crate::function::{Answer, Definition, Origin, Param, Run, bytes, int, row, text};
+use crate::function::{Answer, Definition, Run, bytes, int, text};
 use crate::lex::find;
 use crate::path;
 use crate::quote::{decode, lossy, quote};
 use crate::value::{Text, Value};
 
-const fn confd(
-    name: &'static str,
-    fixed: &'static [Param],
-    run: Run,
-    meaning: &'static str,
-) -> Definition {
-    row(name, fixed, None, Origin::Confd, run, meaning)
-}
-
-const fn next(
-    name: &'static str,
-    fixed: &'static [Param],
-    run: Run,
-    meaning: &'static str,
-) -> Definition {
-    row(name, fixed, None, Origin::Abtreece, run, meaning)
-}
-
-const fn sprig(
-    name: &'static str,
-    fixed: &'static [Param],
-    run: Run,
-    meaning: &'static str,
-) -> Definition {
-    row(name, fixed, None, Origin::Sprig, run, meaning)
-}
-
 /// Functions on texts.
 pub(crate) const TABLE: &[Definition] = &[
-    confd("base", &[Str], Run::Pure(base), "the last part of a path"),
-    confd("dir", &[Str], Run::Pure(dir), "all but the last part of a path"),
-    confd(
+    Confd.row("base", &[Str], Run::Pure(base), "the last part of a path"),
+    Confd.row("dir", &[Str], Run::Pure(dir), "all but the last part of a path"),
+    Confd.row(
         "split",
         &[Str, Str],
         Run::Pure(split),
         "the parts of a text between separators; at an empty one, its characters",
     ),
-    confd(
+    Confd.row(
         "join",
         &[Strings, Str],
         Run::Pure(join),
         "the elements of a list with a separator between them",
     ),
-    confd("toUpper", &[Str], Run::Pure(upper), "in upper case"),
-    confd("toLower", &[Str], Run::Pure(lower), "in lower case"),
-    confd(
+    Confd.row("toUpper", &[Str], Run::Pure(upper), "in upper case"),
+    Confd.row("toLower", &[Str], Run::Pure(lower), "in lower case"),
+    Confd.row(
         "contains",
         &[Str, Str],
         Run::Pure(contains),
         "whether the first text has the second in it",
     ),
-    confd(
+    Confd.row(
         "trimSuffix",
         &[Str, Str],
         Run::Pure(trim_suffix),
         "the first text without the second at its end",
     ),
-    row(
-        "replace",
-        &[Str, Str, Str],
-        Some(Int),
-        Origin::Confd,
-        Run::Pure(replace),
-        "`replace s old new n`: the first `n` places of `old` in `s` replaced; all of them for -1 or without `n`",
-    ),
-    next(
+    Confd
+        .row(
+            "replace",
+            &[Str, Str, Str],
+            Run::Pure(replace),
+            "`replace s old new n`: the first `n` places of `old` in `s` replaced; all of them for -1 or without `n`",
+        )
+        .and_more(Int),
+    Abtreece.row(
         "trimPrefix",
         &[Str, Str],
         Run::Pure(trim_prefix),
         "the first text without the second at its beginning",
     ),
-    next("repeat", &[Int, Str], Run::Pure(repeat), "a text so many times"),
-    next("nospace", &[Str], Run::Pure(no_space), "without white space"),
-    next("snakecase", &[Str], Run::Pure(snake), "as `snake_case`"),
-    next("kebabcase", &[Str], Run::Pure(kebab), "as `kebab-case`"),
-    next("camelcase", &[Str], Run::Pure(camel), "as `camelCase`"),
-    next("indent", &[Int, Str], Run::Pure(indent), "each line with so many spaces before it"),
-    next("nindent", &[Int, Str], Run::Pure(nindent), "a new line, then `indent`"),
-    row(
-        "quote",
-        &[],
-        Some(Any),
-        Origin::Abtreece,
-        Run::Pure(double_quoted),
-        "in double quotes, with Go's escapes",
+    Abtreece.row("repeat", &[Int, Str], Run::Pure(repeat), "a text so many times"),
+    Abtreece.row("nospace", &[Str], Run::Pure(no_space), "without white space"),
+    Abtreece.row("snakecase", &[Str], Run::Pure(snake), "as `snake_case`"),
+    Abtreece.row("kebabcase", &[Str], Run::Pure(kebab), "as `kebab-case`"),
+    Abtreece.row("camelcase", &[Str], Run::Pure(camel), "as `camelCase`"),
+    Abtreece.row(
+        "indent",
+        &[Int, Str],
+        Run::Pure(indent),
+        "each line with so many spaces before it",
     ),
-    row("squote", &[], Some(Any), Origin::Abtreece, Run::Pure(single_quoted), "in single quotes"),
-    next(
+    Abtreece.row("nindent", &[Int, Str], Run::Pure(nindent), "a new line, then `indent`"),
+    Abtreece
+        .row("quote", &[], Run::Pure(double_quoted), "in double quotes, with Go's escapes")
+        .and_more(Any),
+    Abtreece.row("squote", &[], Run::Pure(single_quoted), "in single quotes").and_more(Any),
+    Abtreece.row(
         "regexMatch",
         &[Str, Str],
         Run::Pure(regex_match),
         "whether the expression, which comes first, is found in the text",
     ),
-    next(
+    Abtreece.row(
         "regexFind",
         &[Str, Str],
         Run::Pure(regex_find),
         "the first match of the expression, or nothing",
     ),
-    next(
+    Abtreece.row(
         "regexReplaceAll",
         &[Str, Str, Str],
         Run::Pure(regex_replace),
         "`regexReplaceAll expression text replacement`; `${1}` is a group",
     ),
-    sprig(
+    Sprig.row(
         "regexReplaceAllLiteral",
         &[Str, Str, Str],
         Run::Pure(regex_replace_literal),
         "the same without groups",
     ),
-    sprig(
+    Sprig.row(
         "regexFindAll",
         &[Str, Str, Int],
         Run::Pure(regex_find_all),
         "up to so many matches; all of them for -1",
     ),
-    sprig(
+    Sprig.row(
         "regexSplit",
         &[Str, Str, Int],
         Run::Pure(regex_split),
         "the parts between matches, at most so many; all of them for -1",
     ),
-    sprig(
+    Sprig.row(
         "regexQuoteMeta",
         &[Str],
         Run::Pure(regex_quote),
         "an expression that matches the text itself",
     ),
-    sprig("trim", &[Str], Run::Pure(trim), "without white space at both ends"),
-    row(
-        "trimSpace",
-        &[Str],
-        None,
-        Origin::ConsulTemplate,
-        Run::Pure(trim),
-        "without white space at both ends",
-    ),
-    sprig(
+    Sprig.row("trim", &[Str], Run::Pure(trim), "without white space at both ends"),
+    ConsulTemplate.row("trimSpace", &[Str], Run::Pure(trim), "without white space at both ends"),
+    Sprig.row(
         "trimAll",
         &[Str, Str],
         Run::Pure(trim_all),
         "the second text without characters of the first at both ends",
     ),
-    sprig("upper", &[Str], Run::Pure(upper), "in upper case"),
-    sprig("lower", &[Str], Run::Pure(lower), "in lower case"),
-    sprig("title", &[Str], Run::Pure(title), "each word with a capital"),
-    sprig("untitle", &[Str], Run::Pure(untitle), "each word without a capital"),
-    sprig(
+    Sprig.row("upper", &[Str], Run::Pure(upper), "in upper case"),
+    Sprig.row("lower", &[Str], Run::Pure(lower), "in lower case"),
+    Sprig.row("title", &[Str], Run::Pure(title), "each word with a capital"),
+    Sprig.row("untitle", &[Str], Run::Pure(untitle), "each word without a capital"),
+    Sprig.row(
         "hasPrefix",
         &[Str, Str],
         Run::Pure(has_prefix),
         "whether the second text begins with the first",
     ),
-    sprig(
+    Sprig.row(
         "hasSuffix",
         &[Str, Str],
         Run::Pure(has_suffix),
         "whether the second text ends with the first",
     ),
-    sprig(
+    Sprig.row(
         "substr",
         &[Int, Int, Str],
         Run::Pure(substr),
         "the bytes from the first to before the second number; to the end for -1",
     ),
-    sprig(
+    Sprig.row(
         "trunc",
         &[Int, Str],
         Run::Pure(trunc),
         "the first bytes; for a negative number, the last ones",
     ),
-    sprig("splitList", &[Str, Str], Run::Pure(split_list), "`split` with the separator first"),
-    row(
-        "cat",
-        &[],
-        Some(Any),
-        Origin::Sprig,
-        Run::Pure(cat),
-        "the arguments with spaces between them",
-    ),
+    Sprig.row("splitList", &[Str, Str], Run::Pure(split_list), "`split` with the separator first"),
+    Sprig.row("cat", &[], Run::Pure(cat), "the arguments with spaces between them").and_more(Any),
 ];
 
 /// A value as a text, as it prints; nothing for nil.

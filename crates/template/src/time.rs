@@ -6,48 +6,38 @@ use std::any::Any;
 use std::rc::Rc;
 
 use crate::confd::check_items;
+use crate::function::Origin::{Confd, ConsulTemplate, Sprig};
 use crate::function::Param::{
     self, Any as Anything, Duration as Span, Int, String as Str, Time as Instant,
 };
-use crate::function::{Answer, Data, Definition, Origin, Run, int, row, text};
+use crate::function::{Answer, Data, Definition, Run, int, text};
 use crate::scope::Moment;
 use crate::value::{Opaque, Text, Value};
 
 /// Functions on time.
 pub(crate) const TABLE: &[Definition] = &[
-    row(
+    Confd.row(
         "datetime",
         &[],
-        None,
-        Origin::Confd,
         Run::Data(now),
         "the moment, a `time.Time` with its methods: `datetime.Format \"2006-01-02\"`, `.Year`, `.Unix`, ...",
     ),
-    row("now", &[], None, Origin::Sprig, Run::Data(now), "the same as `datetime`"),
-    row(
-        "date",
-        &[Str, Anything],
-        None,
-        Origin::Sprig,
-        Run::Pure(date),
-        "a time by a layout, which comes first",
-    ),
-    row(
+    Sprig.row("now", &[], Run::Data(now), "the same as `datetime`"),
+    Sprig.row("date", &[Str, Anything], Run::Pure(date), "a time by a layout, which comes first"),
+    Sprig.row(
         "unixEpoch",
         &[Instant],
-        None,
-        Origin::Sprig,
         Run::Pure(unix_epoch),
         "the seconds since 1970 of a time, as a text",
     ),
-    row(
-        "timestamp",
-        &[],
-        Some(Str),
-        Origin::ConsulTemplate,
-        Run::Data(timestamp),
-        "the moment in UTC, by RFC 3339 or a layout; `unix` for seconds since 1970",
-    ),
+    ConsulTemplate
+        .row(
+            "timestamp",
+            &[],
+            Run::Data(timestamp),
+            "the moment in UTC, by RFC 3339 or a layout; `unix` for seconds since 1970",
+        )
+        .and_more(Str),
 ];
 
 const SECOND: i64 = 1_000_000_000;
