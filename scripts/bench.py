@@ -349,9 +349,9 @@ def memory_kib(pid):
 
 
 def cpu_seconds(pid):
-    """Of all its threads, by the scheduler's clock: ticks would be too coarse."""
-    threads = pathlib.Path(f"/proc/{pid}/task").iterdir()
-    return sum(int((one / "schedstat").read_text().split()[0]) for one in threads) / 1e9
+    """Of the whole process, by the kernel's clock for it: ticks would be too coarse, and threads that
+    have ended count. The clock's number is made as by clock_getcpuclockid(3)."""
+    return time.clock_gettime((~pid << 3) | 2)
 
 
 def idle(root, binary):
