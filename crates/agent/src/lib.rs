@@ -13,6 +13,7 @@ mod front_link;
 pub mod images;
 mod journal;
 mod keys;
+mod pauses;
 mod ports;
 mod probe;
 mod server;
@@ -42,7 +43,7 @@ pub const STORE: &str = "yard.redb";
 /// How long answers that are under way may take to reach their callers when the agent ends.
 const ANSWERS_GRACE: Duration = Duration::from_millis(20);
 
-/// How often memory is given back; it takes less than a millisecond.
+/// How often memory is given back.
 const MEMORY_PAUSE: Duration = Duration::from_secs(10);
 
 /// How an agent is run.

@@ -1,7 +1,7 @@
 //! Health checks: one task for each generation that has any.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use brickyard_core::spec::{Probe, ProbeKind};
@@ -13,12 +13,13 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::environment::Message;
+use crate::pauses;
 
 /// After how long a check of an endpoint that fails is repeated.
 const REPEAT_MS: u64 = 1_000;
 /// What `interval` may be at most, in effect.
 const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 3600);
-/// From which on a pause is long.
+/// From which on a pause may end a second later, together with others.
 const LONG_PAUSE: Duration = Duration::from_secs(5);
 
 /// What is probed.
@@ -80,21 +81,16 @@ pub(crate) async fn watch(
             }
         }
         tokio::select! {
-            () = sleep_until(shared(pause)) => {}
+            () = sleep_until(end_of(pause)) => {}
             () = again.notified() => told = None,
         }
     }
 }
 
-/// When to go on after a pause: after a long one on a full second of this process, together with all
-/// others. A hundred instances then wake it once a second instead of at a hundred moments.
-fn shared(pause: Duration) -> Instant {
-    static EPOCH: OnceLock<Instant> = OnceLock::new();
-    let epoch = *EPOCH.get_or_init(Instant::now);
-    let after = epoch.elapsed() + pause;
+fn end_of(pause: Duration) -> Instant {
     match pause >= LONG_PAUSE {
-        true => epoch + Duration::from_secs(after.as_secs() + 1),
-        false => epoch + after,
+        true => pauses::shared_end(pause, Duration::from_secs(1)),
+        false => Instant::now() + pause,
     }
 }
 

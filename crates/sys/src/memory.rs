@@ -12,8 +12,8 @@ pub fn share_one_heap() {
     }
 }
 
-/// Gives memory that is not in use back to the machine. It takes about a millisecond, so it is for
-/// moments in which much was done and nothing is left to do.
+/// Gives memory that is not in use back to the machine. It takes up to a millisecond, in which nobody
+/// else allocates.
 pub fn give_back() {
     // SAFETY: malloc_trim takes a plain number and is safe with other threads.
     // JUSTIFICATION: as above.

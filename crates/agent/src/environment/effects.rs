@@ -17,6 +17,7 @@ use tokio::task::AbortHandle;
 
 use super::{Environment, GenerationKey, Message, Watchers};
 use crate::journal::Draft;
+use crate::pauses::shared_end;
 use crate::tasks::OnCancel;
 use crate::yard::Yard;
 use crate::{drain, probe};
@@ -143,7 +144,7 @@ impl Environment {
         let mut known = if first.goes_on { Loss::default() } else { first };
         self.yard.tasks.spawn(format!("output of {id}"), OnCancel::Drop, async move {
             loop {
-                tokio::time::sleep(OUTPUT_PAUSE).await;
+                tokio::time::sleep_until(shared_end(Duration::ZERO, OUTPUT_PAUSE)).await;
                 let loss = engine.loss(&id);
                 if (loss.goes_on, loss.lines) == (known.goes_on, known.lines) {
                     continue;
