@@ -32,6 +32,9 @@ pub enum Command {
         release: Box<Release>,
         /// Numbers of instances other than the model's.
         replicas: BTreeMap<ServiceName, u32>,
+        /// Whether services that it does not name stay as they are; otherwise they go.
+        #[serde(default)]
+        partial: bool,
         /// The model's files, for people who ask where an environment came from.
         #[serde(default)]
         files: Vec<Utf8PathBuf>,
@@ -40,6 +43,9 @@ pub enum Command {
     Down {
         /// Whether volumes, configuration and registrations go too.
         volumes: bool,
+        /// How long they have to end by themselves, in milliseconds, instead of what the model says.
+        #[serde(default)]
+        grace_ms: Option<u64>,
     },
     /// Sets and removes configuration keys, all or none.
     Config {
@@ -60,11 +66,17 @@ pub enum Command {
     Restart {
         /// Which.
         targets: Vec<TargetSlots>,
+        /// As for `Down`.
+        #[serde(default)]
+        grace_ms: Option<u64>,
     },
     /// Stops instances; they stay stopped.
     Stop {
         /// Which.
         targets: Vec<TargetSlots>,
+        /// As for `Down`.
+        #[serde(default)]
+        grace_ms: Option<u64>,
     },
     /// Starts stopped instances.
     Start {

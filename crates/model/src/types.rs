@@ -27,6 +27,15 @@ pub struct System {
     pub external: BTreeMap<ServiceName, BTreeMap<EndpointName, HostPort>>,
 }
 
+impl System {
+    /// What a service's image is called: as the model says, or after system and service.
+    #[must_use]
+    pub fn image_name(&self, name: &ServiceName) -> String {
+        let named = self.services.get(name).and_then(|service| service.image.clone());
+        named.unwrap_or_else(|| format!("{}-{name}", self.name))
+    }
+}
+
 /// One kind of software.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {

@@ -243,6 +243,7 @@ fn judged(record: &mut Record, health: Health) -> bool {
 /// One without checks is healthy, too, only when it has run for a moment.
 fn started(record: &mut Record, result: Result<i32, String>, now_ms: Millis) {
     record.restart_requested = false;
+    record.grace_ms = None;
     record.health = Health::Starting;
     match result {
         Ok(pid) => record.state = State::Running { pid },

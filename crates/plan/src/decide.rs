@@ -175,6 +175,7 @@ impl Decider<'_> {
             created_ms: self.now_ms,
             started_ms: 0,
             restart_requested: false,
+            grace_ms: None,
             replaces: older.is_some(),
             pinned: BTreeMap::new(),
             proven: false,

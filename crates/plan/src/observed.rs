@@ -168,6 +168,9 @@ pub struct Record {
     pub started_ms: Millis,
     /// Whether a restart was asked for and is not done yet.
     pub restart_requested: bool,
+    /// How long it has to end by itself, where somebody said so for this time.
+    #[serde(default)]
+    pub grace_ms: Option<Millis>,
     /// Whether it took the place of another generation.
     pub replaces: bool,
     /// The other ends of lines that must not be followed, as they were at its start.

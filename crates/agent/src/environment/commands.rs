@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use brickyard_api::{Command, FailureKind, PlanView, Reason, TargetSlots};
+use brickyard_core::clock::Millis;
 use brickyard_core::{EventKind, Generation, ServiceName, Slot};
 use brickyard_model::release::Release;
 use brickyard_plan::plan::{Plan, ReadSet, plan};
@@ -27,14 +28,21 @@ impl Environment {
                 self.stage(command, answer);
                 return;
             }
-            Command::Deploy { release, replicas, files } => {
-                self.deploy(*release, replicas, files).await
+            Command::Deploy { release, replicas, partial, files } => {
+                let adjustments = Adjustments { replicas, ..Adjustments::default() };
+                let (release, adjustments) = match &self.record {
+                    Some(former) if partial && !former.adjustments.down => {
+                        former.beside(*release, adjustments)
+                    }
+                    _ => (*release, adjustments),
+                };
+                self.deploy(release, adjustments, files).await
             }
-            Command::Down { volumes } => self.down(volumes).await,
+            Command::Down { volumes, grace_ms } => self.down(volumes, grace_ms).await,
             Command::Scale { replicas } => self.scale(replicas).await,
-            Command::Restart { targets } => self.restart(&targets).await,
-            Command::Stop { targets } => self.set_stopped(&targets, true).await,
-            Command::Start { targets } => self.set_stopped(&targets, false).await,
+            Command::Restart { targets, grace_ms } => self.restart(&targets, grace_ms).await,
+            Command::Stop { targets, grace_ms } => self.set_stopped(&targets, true, grace_ms).await,
+            Command::Start { targets } => self.set_stopped(&targets, false, None).await,
             Command::Pause { targets } => self.set_paused(&targets, true).await,
             Command::Unpause { targets } => self.set_paused(&targets, false).await,
             Command::Kill { targets } => self.kill(&targets).await,
@@ -77,12 +85,11 @@ impl Environment {
     async fn deploy(
         &mut self,
         release: Release,
-        replicas: BTreeMap<ServiceName, u32>,
+        adjustments: Adjustments,
         files: Vec<Utf8PathBuf>,
     ) -> Answer {
         let refused = |text: String| Failure::of(FailureKind::Refused, &self.address, text);
         let digest = release.digest();
-        let adjustments = Adjustments { replicas, ..Adjustments::default() };
         if let Some(record) = &self.record
             && record.digest == digest
             && record.adjustments == adjustments
@@ -221,13 +228,24 @@ impl Environment {
         Ok(Accepted { revision: deploy, sequence: self.sequence })
     }
 
-    async fn down(&mut self, volumes: bool) -> Answer {
+    async fn down(&mut self, volumes: bool, grace_ms: Option<Millis>) -> Answer {
         let event = Draft::new(EventKind::DeployStarted, self.address.clone()).with("down", true);
         let change = |record: &mut WantedRecord| {
             record.adjustments.down = true;
             record.remove_volumes = volumes;
         };
-        self.adjust(change, event).await
+        let accepted = self.adjust(change, event).await?;
+        self.give_time(grace_ms, |_| true);
+        Ok(accepted)
+    }
+
+    /// Says how long what is stopped now has to end by itself.
+    fn give_time(&mut self, grace_ms: Option<Millis>, concerns: impl Fn(&Place) -> bool) {
+        let Some(grace_ms) = grace_ms else { return };
+        let records = self.observed.records.iter_mut().filter(|(place, _)| concerns(place));
+        for record in records.flat_map(|(_, records)| records) {
+            record.grace_ms = Some(grace_ms);
+        }
     }
 
     async fn scale(&mut self, replicas: BTreeMap<ServiceName, u32>) -> Answer {
@@ -278,7 +296,7 @@ impl Environment {
         Ok(places)
     }
 
-    async fn restart(&mut self, targets: &[TargetSlots]) -> Answer {
+    async fn restart(&mut self, targets: &[TargetSlots], grace_ms: Option<Millis>) -> Answer {
         let places = self.slots(targets)?;
         let mut event = Draft::new(EventKind::DeployStarted, self.address.clone());
         for place in &places {
@@ -297,10 +315,17 @@ impl Environment {
             forget(&mut record.adjustments.stopped, &places);
             forget(&mut record.adjustments.paused, &places);
         };
-        self.adjust(change, event).await
+        let accepted = self.adjust(change, event).await?;
+        self.give_time(grace_ms, |place| places.contains(place));
+        Ok(accepted)
     }
 
-    async fn set_stopped(&mut self, targets: &[TargetSlots], stopped: bool) -> Answer {
+    async fn set_stopped(
+        &mut self,
+        targets: &[TargetSlots],
+        stopped: bool,
+        grace_ms: Option<Millis>,
+    ) -> Answer {
         let places = self.slots(targets)?;
         let verb = if stopped { "stop" } else { "start" };
         let mut event = Draft::new(EventKind::DeployStarted, self.address.clone());
@@ -319,7 +344,9 @@ impl Environment {
             record.adjustments.stopped.retain(|_, slots| !slots.is_empty());
             forget(&mut record.adjustments.paused, &places);
         };
-        self.adjust(change, event).await
+        let accepted = self.adjust(change, event).await?;
+        self.give_time(grace_ms, |place| places.contains(place));
+        Ok(accepted)
     }
 
     /// Removes what does not run; its slot stays empty until `up` or `start`.
@@ -355,6 +382,26 @@ impl Environment {
         }
         Ok(accepted)
     }
+}
+
+impl WantedRecord {
+    /// A release that leaves alone what it does not name, as a whole one.
+    fn beside(&self, release: Release, mut adjustments: Adjustments) -> (Release, Adjustments) {
+        let former = &self.adjustments;
+        let stays = |name: &ServiceName| !release.system.services.contains_key(name);
+        adjustments.replicas.extend(kept(&former.replicas, stays));
+        adjustments.stopped.extend(kept(&former.stopped, stays));
+        adjustments.paused.extend(kept(&former.paused, stays));
+        (release.over(&self.release), adjustments)
+    }
+}
+
+fn kept<T: Clone>(
+    all: &BTreeMap<ServiceName, T>,
+    stays: impl Fn(&ServiceName) -> bool,
+) -> BTreeMap<ServiceName, T> {
+    let kept = all.iter().filter(|(name, _)| stays(name));
+    kept.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// Lets a transaction fail when anything that was read has changed since.

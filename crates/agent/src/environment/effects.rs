@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use brickyard_core::clock::Millis;
 use brickyard_core::spec::Stop;
 use brickyard_core::{EventKind, Generation};
 use brickyard_engine::{Error, InstanceId, Loss, Staged, StartRequest};
@@ -45,6 +46,7 @@ impl Environment {
             address: self.address.with_service(&place.service).with_slot(place.slot),
             id: id.clone(),
             front: self.facts.as_ref().map(|facts| facts.host),
+            grace_ms: self.observed.get(&place, generation).and_then(|record| record.grace_ms),
         };
         let prestaged = match &action {
             Action::Render { file, .. } => {
@@ -202,6 +204,8 @@ struct Context {
     id: InstanceId,
     /// From where published ports connect.
     front: Option<Ipv4Addr>,
+    /// How long it has to end by itself, where somebody said so for this time.
+    grace_ms: Option<Millis>,
 }
 
 impl Context {
@@ -220,7 +224,7 @@ impl Context {
             Action::Start { job, reason, .. } => self.start(request, &job, &reason, events).await,
             Action::Restart { job, drain, reason, .. } => {
                 self.drained(drain).await;
-                if let Err(err) = self.yard.engine.stop(&self.id, &job.spec.stop).await {
+                if let Err(err) = self.yard.engine.stop(&self.id, &self.stop_spec()).await {
                     tracing::warn!("{}", err.whole());
                 }
                 self.start(request, &job, &reason, events).await
@@ -374,9 +378,11 @@ impl Context {
         Outcome::Rendered { dest, digest: file.digest, silent, result }
     }
 
-    /// How the instance is stopped: as the request says with which it was started.
-    fn stop_spec(&self) -> brickyard_core::spec::Stop {
-        self.yard.engine.stop_of(&self.id)
+    /// How the instance is stopped: as the request says with which it was started, in the time that
+    /// somebody gave it.
+    fn stop_spec(&self) -> Stop {
+        let stop = self.yard.engine.stop_of(&self.id);
+        Stop { grace_ms: self.grace_ms.unwrap_or(stop.grace_ms), ..stop }
     }
 }
 

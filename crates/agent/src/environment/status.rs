@@ -98,9 +98,10 @@ impl Environment {
     }
 
     fn instance_view(&self, record: &Record) -> InstanceView {
-        let service = self.wanted.services.get(&record.place.service);
         let waiting = self.decision.waiting.iter().find(|(place, _)| *place == record.place);
-        let image = service.and_then(|service| service.model.image.clone());
+        let system = self.record.as_ref().map(|record| &record.release.system);
+        let system = system.filter(|s| s.services.contains_key(&record.place.service));
+        let image = system.map(|system| system.image_name(&record.place.service));
         let files = |map: &BTreeMap<camino::Utf8PathBuf, Digest>| {
             (!map.is_empty()).then(|| Digest::of_json(map).short())
         };

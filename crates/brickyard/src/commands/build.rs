@@ -65,7 +65,7 @@ pub(crate) fn image_of(
         let reference = service.image.as_deref().unwrap_or_default();
         return Ok(images.require(reference)?);
     };
-    let tag = service.image.clone().unwrap_or_else(|| format!("{}-{name}", system.name));
+    let tag = system.image_name(name);
     let request = Request {
         context: &build.context,
         dockerfile: &build.dockerfile,

@@ -20,7 +20,7 @@ use crate::ui::{Role, Ui, count};
 /// stands for a tar archive on standard input or output. A directory is copied as a whole: into
 /// the destination where that is a directory, as the destination where nothing is; with `/.` at
 /// its end just what is in it is copied. What comes into an instance belongs to its root, what
-/// comes out to the caller.
+/// comes out to the caller. Instances that do not run can be copied from and to as well.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: brickyard cp web/2:/var/log/. logs")]
 pub(crate) struct CpArgs {
@@ -79,14 +79,11 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &CpArgs) -> Result<(),
     let (key, view) = context.show_all(ui).await?;
     let name = targets::with_index(target, args.index);
     let chosen = match args.all && !is_out {
-        true => targets::running(&key, &view, &[name])?,
+        true => targets::instances(&key, &view, &[name])?,
         false => vec![targets::instance(&key, &view, &name)?],
     };
     let engine = context.engine()?;
     for instance in &chosen {
-        if !targets::is_alive(instance) {
-            return Err(targets::does_not_run(instance));
-        }
         let copy = Copy { engine: &engine, id: targets::id(&key, instance), args };
         match (&source, &destination) {
             (Side::Instance { path, .. }, Side::Here(to)) => copy.take(path, to).await?,

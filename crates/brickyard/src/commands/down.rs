@@ -5,7 +5,7 @@ use std::time::Duration;
 use brickyard_api::{AgentView, ClientError, Command};
 use clap::Args;
 
-use super::follow;
+use super::{follow, targets};
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::ui::{Role, Ui};
@@ -17,6 +17,9 @@ pub(crate) struct DownArgs {
     /// Remove named volumes, configuration that was set and registrations, too
     #[arg(short, long)]
     volumes: bool,
+    /// Seconds that instances have to end by themselves, instead of what the model says
+    #[arg(short, long, value_name = "SECONDS")]
+    timeout: Option<u32>,
 }
 
 /// How often it is tried when an agent ends instead of answering.
@@ -25,7 +28,7 @@ const TRIES: u32 = 3;
 impl DownArgs {
     /// What `down` does without flags.
     pub(crate) fn keeping_volumes() -> Self {
-        Self { volumes: false }
+        Self { volumes: false, timeout: None }
     }
 }
 
@@ -39,7 +42,8 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &DownArgs) -> Result<(
             nothing();
             return Ok(());
         };
-        let command = Command::Down { volumes: args.volumes };
+        let command =
+            Command::Down { volumes: args.volumes, grace_ms: targets::grace_ms(args.timeout) };
         let done = follow::send(ui, &client, &key, &command).await;
         tries += 1;
         // One that just ends, because a former `down` is done, may still take the call.

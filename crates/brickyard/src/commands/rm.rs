@@ -48,7 +48,7 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &RmArgs) -> Result<(),
     }
     let client = context.client()?;
     if args.stop && !targets.is_empty() {
-        let command = Command::Stop { targets: targets.clone() };
+        let command = Command::Stop { targets: targets.clone(), grace_ms: None };
         follow::send(ui, &client, &key, &command).await?;
     }
     if !targets.is_empty() {

@@ -1,6 +1,6 @@
 //! Services, instances and counts as people type them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use brickyard_api::{EnvironmentView, InstanceView, TargetSlots};
 use brickyard_core::diagnostic::nearest;
@@ -33,6 +33,26 @@ pub(crate) fn require(system: &System, name: &ServiceName) -> Result<(), Command
         Some(near) => err.hint(format!("did you mean `{near}`?")),
         None => err,
     })
+}
+
+/// All services that one depends on or has a line to, with theirs.
+pub(crate) fn dependencies(system: &System, name: &ServiceName) -> BTreeSet<ServiceName> {
+    let of = |name: &ServiceName| -> Vec<ServiceName> {
+        let Some(service) = system.services.get(name) else {
+            return Vec::new();
+        };
+        let lines = service.needs.values().map(|line| line.to.service.clone());
+        let all = service.depends_on.keys().cloned().chain(lines);
+        all.filter(|other| system.services.contains_key(other)).collect()
+    };
+    let mut found = BTreeSet::new();
+    let mut open = of(name);
+    while let Some(other) = open.pop() {
+        if other != *name && found.insert(other.clone()) {
+            open.extend(of(&other));
+        }
+    }
+    found
 }
 
 /// Addresses of services and instances; none means all services of the view.
@@ -115,6 +135,11 @@ pub(crate) fn split<'a>(
     let mut targets = slots(key, view, texts)?;
     targets.retain(|target| !one_offs.iter().any(|instance| instance.service == target.service));
     Ok((targets, one_offs))
+}
+
+/// What `--timeout` says, in milliseconds.
+pub(crate) fn grace_ms(seconds: Option<u32>) -> Option<u64> {
+    seconds.map(|seconds| u64::from(seconds) * 1000)
 }
 
 /// `SERVICE/INDEX` of a service and an index that was given apart.

@@ -1,6 +1,6 @@
 //! `up`.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use brickyard_api::{Command, TargetSlots};
 use brickyard_core::ServiceName;
@@ -27,7 +27,8 @@ pub(crate) struct UpArgs {
     /// Number of instances, as SERVICE=COUNT
     #[arg(long, value_name = "SERVICE=COUNT")]
     scale: Vec<String>,
-    /// Services to bring up with those that they depend on; all when none is named
+    /// Services to bring up with those that they depend on; the others stay as they are. All when
+    /// none is named
     #[arg(add = services())]
     services: Vec<String>,
 }
@@ -36,11 +37,16 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &UpArgs) -> Result<(),
     let system = check::valid_model(ui, context)?;
     let key =
         EnvironmentKey { system: system.name.clone(), environment: context.environment_name()? };
-    let replicas = replicas(&system, args)?;
+    let replicas = targets::counts(&args.scale)?;
+    for name in replicas.keys() {
+        targets::require(&system, name)?;
+    }
+    let partial = !args.services.is_empty();
+    let system = if partial { part(system, &args.services)? } else { system };
     let release = context.release(ui, system, args.build)?;
     let client = context.agent().await?;
     let files = context.files();
-    let command = Command::Deploy { release: Box::new(release), replicas, files };
+    let command = Command::Deploy { release: Box::new(release), replicas, partial, files };
     let done = follow::send(ui, &client, &key, &command).await?;
     let published: Vec<String> = {
         let mut ports: Vec<String> =
@@ -79,37 +85,20 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &UpArgs) -> Result<(),
         .map(|i| TargetSlots { service: i.service.clone(), slot: None })
         .collect();
     ui.say("stopping");
-    follow::send(ui, &client, &key, &Command::Stop { targets: services }).await?;
+    follow::send(ui, &client, &key, &Command::Stop { targets: services, grace_ms: None }).await?;
     Ok(())
 }
 
-/// Counts by `--scale`; services that were not asked for get none.
-fn replicas(system: &System, args: &UpArgs) -> Result<BTreeMap<ServiceName, u32>, CommandError> {
-    let mut replicas = targets::counts(&args.scale)?;
-    for name in replicas.keys() {
-        targets::require(system, name)?;
-    }
-    if args.services.is_empty() {
-        return Ok(replicas);
-    }
-    let mut open: Vec<ServiceName> = Vec::new();
-    for name in &args.services {
+/// The named services with those that they depend on or have a line to.
+fn part(mut system: System, names: &[String]) -> Result<System, CommandError> {
+    let mut chosen = BTreeSet::new();
+    for name in names {
         let name: ServiceName =
             name.parse().map_err(|err| CommandError::usage(format!("{err}")))?;
-        targets::require(system, &name)?;
-        open.push(name);
+        targets::require(&system, &name)?;
+        chosen.extend(targets::dependencies(&system, &name));
+        chosen.insert(name);
     }
-    let mut chosen = std::collections::BTreeSet::new();
-    while let Some(name) = open.pop() {
-        if let Some(service) = system.services.get(&name)
-            && chosen.insert(name)
-        {
-            open.extend(service.depends_on.keys().cloned());
-            open.extend(service.needs.values().map(|line| line.to.service.clone()));
-        }
-    }
-    for name in system.services.keys().filter(|name| !chosen.contains(*name)) {
-        replicas.entry(name.clone()).or_insert(0);
-    }
-    Ok(replicas)
+    system.services.retain(|name, _| chosen.contains(name));
+    Ok(system)
 }

@@ -84,8 +84,29 @@ fn what_cannot_be_copied_is_said() {
     fails(2, &from, &file);
     fails(2, "app/1:/etc", "app/2:/etc");
     fails(3, "nobody:/etc", &from);
+}
+
+#[test]
+fn what_does_not_run_is_copied_from_and_to() {
+    let yard = yard_with_box();
+    let project = up(&yard);
+    let _ = project.exec("app/1", "echo written >/tmp/own; echo kept >/data/kept");
     let _ = project.run(&["stop", "app/1"]).ok();
-    fails(3, "app/1:/etc/passwd", &from);
+    let (file, out) = (here(&project, "from/a"), here(&project, "out"));
+    let read = || std::fs::read_to_string(&out).expect("it came");
+    copy(&project, "app/1:/tmp/own", &out);
+    assert_eq!(read(), "written\n");
+    copy(&project, "app/1:/data/kept", &out);
+    assert_eq!(read(), "kept\n");
+    let _ = project.run(&["cp", "app/1:/absent", &out]).fails_with(3);
+    copy(&project, &file, "app/1:/tmp/put");
+    copy(&project, &file, "app/1:/data/put");
+    let mounts = std::fs::read_to_string("/proc/self/mounts").expect("there are mounts");
+    let left = mounts.lines().filter(|line| line.starts_with("overlay") && line.contains("copy"));
+    assert_eq!(left.collect::<Vec<_>>(), Vec::<&str>::new());
+    let _ = project.run(&["start", "app/1"]).ok();
+    let text = project.exec("app/1", "cat /tmp/put /data/put; stat -c '%u %g' /tmp/put /data/put");
+    assert_eq!(text, "A\nA\n0 0\n0 0\n");
 }
 
 #[test]

@@ -203,6 +203,35 @@ services:
 }
 
 #[test]
+fn a_timeout_takes_the_place_of_the_grace_for_this_time() {
+    let yard = yard_with_box();
+    let model = r#"
+name: hurry
+services:
+  deaf:
+    image: box
+    command: [sh, -c, "trap '' TERM; echo >/tmp/set; while true; do sleep 0.05; done"]
+    stop_grace_period: 10m
+"#;
+    let project = yard.project("hurry", &[("compose.yaml", model)]);
+    project.up();
+    let deaf = || {
+        wait_until("the trap is set", DEADLINE, || {
+            project.run(&["exec", "deaf", "ls", "/tmp/set"]).code == 0
+        });
+    };
+    // Each would take ten minutes.
+    deaf();
+    let _ = project.exec("deaf", "rm /tmp/set 2>/dev/null || busybox rm /tmp/set");
+    let _ = project.run(&["restart", "-t", "0", "deaf"]).ok();
+    deaf();
+    let _ = project.run(&["stop", "--timeout", "1", "deaf"]).ok();
+    assert_eq!(project.instance("deaf/1")["exit_code"], 137);
+    let _ = project.run(&["start"]).ok();
+    let _ = project.run(&["down", "-t", "0"]).ok();
+}
+
+#[test]
 fn scale_adds_and_takes_away_the_highest() {
     let yard = yard_with_box();
     let project = sleeper(&yard, "");
@@ -251,6 +280,19 @@ services:
     assert!(at("db/1") < at("web/1"), "{kinds:#?}");
     project.up();
     assert_eq!(states(&project).len(), 3);
+    // The others stay as they are, whatever the model says of them meanwhile.
+    let _ = project.run(&["scale", "other=2"]).ok();
+    let before = project.field("pid");
+    let _ = project.run(&["stop", "other/2"]).ok();
+    project.write("compose.yaml", &model.replace("1000", "2000"));
+    let _ = project.run(&["up", "-d", "db"]).ok();
+    let after = project.field("pid");
+    assert_ne!(after["db/1"], before["db/1"]);
+    assert_eq!((&after["web/1"], &after["other/1"]), (&before["web/1"], &before["other/1"]));
+    assert_eq!(
+        states(&project),
+        ["db/1 running", "other/1 running", "other/2 stopped", "web/1 running"]
+    );
 }
 
 #[test]

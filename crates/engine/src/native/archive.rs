@@ -3,23 +3,26 @@
 //! A freshly exec'd process joins the instance's user and mount namespaces and walks or unpacks
 //! there: the instance's root is its root, so every link, absolute or with `..`, resolves inside
 //! and nothing leads out. It is root inside and nobody outside. A paused instance can be copied
-//! from and to as well.
+//! from and to as well; of one that does not run, the process mounts the file system for itself.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use brickyard_sys::namespace::{Join, enter};
+use brickyard_sys::namespace::{Join, enter, enter_user, private_mounts, user_and_network};
 use brickyard_sys::process;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
-use super::Native;
 use super::inside::Target;
-use super::rootfs::context;
-use crate::{Error, InstanceId};
+use super::paths::Paths;
+use super::plot::UID_COUNT;
+use super::rootfs::{self, context};
+use super::{Native, read_json};
+use crate::{Error, InstanceId, KnownState, StartRequest};
 
 /// What is at a path inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,9 +40,25 @@ pub enum PathKind {
 /// One step of a copy, read from descriptor 3.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct CopyJob {
-    target: Target,
+    tree: Tree,
     path: Utf8PathBuf,
     step: CopyStep,
+}
+
+/// Where the instance's files are.
+#[derive(Debug, Serialize, Deserialize)]
+enum Tree {
+    /// As its processes see them.
+    Running(Target),
+    /// On disk.
+    Stopped {
+        /// The yard's root.
+        root: Utf8PathBuf,
+        /// Which instance.
+        id: InstanceId,
+        /// First id of its range on the host.
+        uid_base: u32,
+    },
 }
 
 /// What is done there.
@@ -55,10 +74,10 @@ enum CopyStep {
 }
 
 impl Native {
-    /// Says what is at a path of a running instance.
+    /// Says what is at a path of an instance.
     ///
     /// # Errors
-    /// When the instance does not run.
+    /// When there is no such instance, or it has nothing on disk that could be mounted.
     pub async fn look_at(&self, id: &InstanceId, path: &Utf8Path) -> Result<PathKind, Error> {
         let mut command = self.copy_helper(id, path, CopyStep::Look)?;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -75,7 +94,7 @@ impl Native {
     /// error, and ends with another code than 0.
     ///
     /// # Errors
-    /// When the instance does not run.
+    /// When there is no such instance.
     pub fn copy_out(
         &self,
         id: &InstanceId,
@@ -90,7 +109,7 @@ impl Native {
     /// it belongs to root inside, unless the archive's owners are kept.
     ///
     /// # Errors
-    /// When the instance does not run.
+    /// When there is no such instance.
     pub fn copy_in(
         &self,
         id: &InstanceId,
@@ -107,8 +126,46 @@ impl Native {
         step: CopyStep,
     ) -> Result<Command, Error> {
         // As Docker has it, paths are seen from the root, whatever the working directory is.
-        let job = CopyJob { target: self.target(id)?, path: Utf8Path::new("/").join(path), step };
+        let job = CopyJob { tree: self.tree(id)?, path: Utf8Path::new("/").join(path), step };
         self.helper("__copy", &job, &[], Vec::new())
+    }
+
+    fn tree(&self, id: &InstanceId) -> Result<Tree, Error> {
+        if matches!(self.state_of(id), KnownState::Running { .. } | KnownState::Paused { .. }) {
+            return self.target(id).map(Tree::Running);
+        }
+        let facts = self.facts(&id.environment);
+        let facts = facts.ok_or_else(|| Error::Unknown { id: id.clone() })?;
+        let root = self.paths.root().to_owned();
+        Ok(Tree::Stopped { root, id: id.clone(), uid_base: facts.uid_base })
+    }
+}
+
+impl Tree {
+    /// Makes the instance's root this process's, and its ids the only ones.
+    fn enter(&self) -> io::Result<()> {
+        match self {
+            Self::Running(target) => {
+                let pidfd = target.open()?;
+                enter(&pidfd, Join::Files).map_err(context("join the instance's namespaces"))?;
+            }
+            Self::Stopped { root, id, uid_base } => {
+                let paths = Paths::new(root);
+                let instance = paths.instance(id);
+                let request: Option<StartRequest> = read_json(&instance.request());
+                let gone = || io::Error::new(ErrorKind::NotFound, format!("{id} has no files"));
+                let request = request.ok_or_else(gone)?;
+                private_mounts().map_err(context("make a mount namespace"))?;
+                let namespaces = user_and_network(*uid_base, UID_COUNT)
+                    .map_err(context("make a user namespace"))?;
+                let user = namespaces.user.as_fd();
+                let rootfs = rootfs::mount(&paths, &instance, &request, user, *uid_base)?;
+                rustix::process::fchdir(&rootfs.root)?;
+                rustix::process::chroot(".")?;
+                enter_user(user)?;
+            }
+        }
+        process::become_user(0, 0, &[])
     }
 }
 
@@ -124,9 +181,7 @@ pub fn copy_main() -> i32 {
 }
 
 fn copy(job: &CopyJob) -> io::Result<()> {
-    let pidfd = job.target.open()?;
-    enter(&pidfd, Join::Files).map_err(context("join the instance's namespaces"))?;
-    process::become_user(0, 0, &[])?;
+    job.tree.enter()?;
     process::close_to_others()?;
     let _ = rustix::process::umask(rustix::fs::Mode::empty());
     let path = job.path.as_std_path();

@@ -211,7 +211,8 @@ pub(super) async fn ensure_home(
     home: &Home,
     no_deps: bool,
 ) -> Result<(), CommandError> {
-    let needed = if no_deps { BTreeSet::new() } else { dependencies(&home.system, &home.service) };
+    let needed =
+        if no_deps { BTreeSet::new() } else { targets::dependencies(&home.system, &home.service) };
     let client = context.agent().await?;
     let view: Option<EnvironmentView> = match client.get(&Context::path(&home.key, "")).await {
         Ok(view) => Some(view),
@@ -240,37 +241,18 @@ pub(super) async fn ensure_home(
             }
         }
     }
-    // Of the others nothing is needed, not even their images.
+    // Of the others nothing is needed, not even their images; of the service itself no instance.
     let mut system = home.system.clone();
-    let count = |name: &ServiceName| instances.iter().filter(|i| i.service == *name).count();
+    let has = |name: &ServiceName| instances.iter().any(|instance| instance.service == *name);
+    let home_runs = has(&home.service);
     system
         .services
-        .retain(|name, _| needed.contains(name) || *name == home.service || count(name) > 0);
-    let replicas = BTreeMap::from([(
-        home.service.clone(),
-        u32::try_from(count(&home.service)).unwrap_or(u32::MAX),
-    )]);
-    let release = Box::new(context.release(ui, system, false)?);
-    let command = Command::Deploy { release, replicas, files: context.files() };
-    follow::send(ui, &client, &home.key, &command).await.map(drop)
-}
-
-/// All services that one depends on or has a line to, with theirs.
-fn dependencies(system: &System, name: &ServiceName) -> BTreeSet<ServiceName> {
-    let of = |name: &ServiceName| -> Vec<ServiceName> {
-        let Some(service) = system.services.get(name) else {
-            return Vec::new();
-        };
-        let lines = service.needs.values().map(|line| line.to.service.clone());
-        let all = service.depends_on.keys().cloned().chain(lines);
-        all.filter(|other| system.services.contains_key(other)).collect()
+        .retain(|name, _| needed.contains(name) || (*name == home.service && !home_runs));
+    let replicas = match home_runs {
+        true => BTreeMap::new(),
+        false => BTreeMap::from([(home.service.clone(), 0)]),
     };
-    let mut found = BTreeSet::new();
-    let mut open = of(name);
-    while let Some(other) = open.pop() {
-        if other != *name && found.insert(other.clone()) {
-            open.extend(of(&other));
-        }
-    }
-    found
+    let release = Box::new(context.release(ui, system, false)?);
+    let command = Command::Deploy { release, replicas, partial: true, files: context.files() };
+    follow::send(ui, &client, &home.key, &command).await.map(drop)
 }
