@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use brickyard_api::{
     AgentView, Command, DataView, EnvironmentView, FailureKind, PlanRequest, Progress, Reason,
+    RenderRequest,
 };
 use brickyard_core::Event;
 use brickyard_engine::EnvironmentKey;
@@ -120,6 +121,7 @@ impl Server {
             .route(environment, get(show))
             .route(&format!("{environment}/data"), get(data))
             .route(&format!("{environment}/plan"), post(plan))
+            .route(&format!("{environment}/render"), post(render))
             .route(&format!("{environment}/commands"), post(command))
             .route("/v1/events", get(events))
             .route("/v1/images/pinned", get(pinned))
@@ -212,12 +214,29 @@ async fn plan(
     key: Key,
     Json(request): Json<PlanRequest>,
 ) -> Result<Response, Refusal> {
+    let release = Box::new(request.release);
+    ask(&server, key, |answer| Message::Plan { release, answer }).await
+}
+
+async fn render(
+    State(server): State<Server>,
+    key: Key,
+    Json(request): Json<RenderRequest>,
+) -> Result<Response, Refusal> {
+    ask(&server, key, |answer| Message::Render { request: Box::new(request), answer }).await
+}
+
+/// Asks an environment's task something that changes nothing.
+async fn ask<T: Serialize>(
+    server: &Server,
+    key: Key,
+    message: impl FnOnce(oneshot::Sender<Result<T, Failure>>) -> Message,
+) -> Result<Response, Refusal> {
     let key = parse_key(key)?;
     let handle = server.open(&key).await.map_err(internal)?;
     let (answer, answered) = oneshot::channel();
-    let message = Message::Plan { release: Box::new(request.release), answer };
     let gone = || internal("the environment's task has ended");
-    handle.messages.send(message).await.map_err(|_| gone())?;
+    handle.messages.send(message(answer)).await.map_err(|_| gone())?;
     let made = answered.await.map_err(|_| gone())?;
     server.changed.notify_one();
     match made {

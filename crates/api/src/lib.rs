@@ -267,6 +267,39 @@ pub struct PlanRequest {
     pub release: Release,
 }
 
+/// For which service files and variables are rendered.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RenderRequest {
+    /// The service as the model has it, alone or among others.
+    pub release: Release,
+    /// Its name.
+    pub service: ServiceName,
+}
+
+/// What an instance of a service would get now.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RenderView {
+    /// Variables that are rendered.
+    pub environment: BTreeMap<String, String>,
+    /// Files.
+    pub files: Vec<FileView>,
+}
+
+/// A rendered file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FileView {
+    /// Absolute path inside.
+    pub dest: Utf8PathBuf,
+    /// Its contents.
+    pub contents: Vec<u8>,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner inside.
+    pub uid: u32,
+    /// Group inside.
+    pub gid: u32,
+}
+
 /// A plan, with problems that would stop the deploy.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PlanView {

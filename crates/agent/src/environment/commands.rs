@@ -3,13 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use brickyard_api::{Command, FailureKind, PlanView, Reason, TargetSlots};
+use brickyard_api::{
+    Command, FailureKind, FileView, PlanView, Reason, RenderRequest, RenderView, TargetSlots,
+};
 use brickyard_core::clock::Millis;
 use brickyard_core::{EventKind, Generation, ServiceName, Slot};
 use brickyard_model::release::Release;
+use brickyard_plan::difference::{RenderedFile, desired};
 use brickyard_plan::plan::{Plan, ReadSet, plan};
 use brickyard_plan::wanted::Adjustments;
-use brickyard_plan::{Action, Place, State};
+use brickyard_plan::{Action, Place, State, Wanted};
 use brickyard_store::{Compare, Outcome, Txn};
 use camino::Utf8PathBuf;
 use tokio::sync::oneshot;
@@ -53,24 +56,78 @@ impl Environment {
 
     /// What a deploy would do, and what would stop it.
     pub(super) fn plan(&mut self, release: &Release) -> Result<PlanView, Failure> {
-        let former = self.record.clone();
-        let adjustments = Adjustments::default();
-        let record = WantedRecord {
-            digest: release.digest(),
-            release: release.clone(),
-            deploy: self.wanted.deploy + 1,
-            adjustments,
-            files: Vec::new(),
-            remove_volumes: false,
-        };
-        let former_wanted = self.wanted.clone();
-        let resolved = self.set_wanted(record);
-        let plan = self.make_plan();
-        let problems = self.port_problems();
-        self.wanted = former_wanted;
-        self.record = former;
-        resolved.map_err(|text| Failure::of(FailureKind::Refused, &self.address, text))?;
+        let record = self.record_of(release.clone(), Adjustments::default(), Vec::new());
+        let (_, (plan, problems)) =
+            self.as_if(record, |this| (this.make_plan(), this.port_problems()))?;
         Ok(PlanView { plan, problems })
+    }
+
+    /// What an instance of a service would get now.
+    pub(super) fn render(&mut self, request: RenderRequest) -> Result<RenderView, Failure> {
+        let RenderRequest { release, service } = request;
+        let release =
+            self.record.iter().fold(release, |release, record| release.over(&record.release));
+        let record = self.record_of(release, Adjustments::default(), Vec::new());
+        let (_, view) = self.as_if(record, |this| this.rendered(&service))?;
+        view
+    }
+
+    fn rendered(&self, name: &ServiceName) -> Result<RenderView, Failure> {
+        let refused =
+            |text: String| Failure::of(FailureKind::Refused, self.address.with_service(name), text);
+        let service = self.wanted.services.get(name);
+        let service = service.ok_or_else(|| refused("there is no such service".to_owned()))?;
+        let mut desired =
+            desired(&self.wanted, &self.observed, &self.view, service, None).map_err(refused)?;
+        let names = service.model.environment_templates.keys();
+        let environment = names.filter_map(|name| desired.spec.environment.remove_entry(name));
+        let files = desired.files.into_iter().map(|(dest, file)| {
+            let file = file.map_err(|text| refused(format!("{dest}: {text}")))?;
+            let RenderedFile { template, contents, .. } = file;
+            Ok(FileView {
+                dest,
+                contents,
+                mode: template.mode,
+                uid: template.uid,
+                gid: template.gid,
+            })
+        });
+        Ok(RenderView {
+            environment: environment.collect(),
+            files: files.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The record of the next deploy, of a release.
+    fn record_of(
+        &self,
+        release: Release,
+        adjustments: Adjustments,
+        files: Vec<Utf8PathBuf>,
+    ) -> WantedRecord {
+        WantedRecord {
+            digest: release.digest(),
+            release,
+            deploy: self.record.as_ref().map_or(self.wanted.deploy, |record| record.deploy) + 1,
+            adjustments,
+            files,
+            remove_volumes: false,
+        }
+    }
+
+    /// What would be wanted with this record, and what `look` makes of it. Nothing has changed
+    /// afterwards.
+    fn as_if<T>(
+        &mut self,
+        record: WantedRecord,
+        look: impl FnOnce(&Self) -> T,
+    ) -> Result<(Wanted, T), Failure> {
+        let former = (self.record.clone(), self.wanted.clone());
+        let seen = self.set_wanted(record).map(|()| look(self));
+        let wanted = std::mem::replace(&mut self.wanted, former.1);
+        self.record = former.0;
+        let refused = |text| Failure::of(FailureKind::Refused, &self.address, text);
+        Ok((wanted, seen.map_err(refused)?))
     }
 
     /// The plan for what is wanted now, with the revisions of what it was decided on.
@@ -103,28 +160,13 @@ impl Environment {
         for digest in release.images.values() {
             images::lookup(&self.yard.images, digest).map_err(refused)?;
         }
-        let number = self.record.as_ref().map_or(self.wanted.deploy, |record| record.deploy) + 1;
-        let record = WantedRecord {
-            release,
-            digest,
-            deploy: number,
-            adjustments,
-            files,
-            remove_volumes: false,
-        };
-        let former = (self.record.clone(), self.wanted.clone());
-        let checked = self.set_wanted(record.clone()).map_err(|text| {
-            vec![Reason { address: self.address.to_string(), text, log: Vec::new() }]
-        });
-        let checked = checked.and_then(|()| match self.port_problems() {
-            problems if problems.is_empty() => Ok(()),
-            problems => Err(problems),
-        });
-        let plan = self.make_plan();
-        // Until it is written, what was wanted before is wanted.
-        let wanted = std::mem::replace(&mut self.wanted, former.1);
-        self.record = former.0;
-        checked.map_err(|reasons| Failure { kind: FailureKind::Refused, reasons })?;
+        let record = self.record_of(release, adjustments, files);
+        let number = record.deploy;
+        let (wanted, (plan, problems)) =
+            self.as_if(record.clone(), |this| (this.make_plan(), this.port_problems()))?;
+        if !problems.is_empty() {
+            return Err(Failure { kind: FailureKind::Refused, reasons: problems });
+        }
         let txn = require_all(Txn::new(), &plan.read_set);
         let plan = serde_json::to_vec(&plan).unwrap_or_default();
         let txn = txn.put(keys::deploy(&self.key, number), plan);
@@ -218,11 +260,7 @@ impl Environment {
         let mut record = self.wanted_record()?;
         change(&mut record);
         let deploy = record.deploy;
-        let former = (self.record.clone(), self.wanted.clone());
-        let resolved = self.set_wanted(record.clone());
-        let wanted = std::mem::replace(&mut self.wanted, former.1);
-        self.record = former.0;
-        resolved.map_err(|text| Failure::of(FailureKind::Refused, &self.address, text))?;
+        let (wanted, ()) = self.as_if(record.clone(), |_| ())?;
         self.write_wanted(record, Txn::new(), event).await?;
         self.wanted = wanted;
         Ok(Accepted { revision: deploy, sequence: self.sequence })

@@ -17,7 +17,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use brickyard_api::{Command, FailureKind, PlanView, Reason};
+use brickyard_api::{Command, FailureKind, PlanView, Reason, RenderRequest, RenderView};
 use brickyard_core::clock::Clock;
 use brickyard_core::spec::Exit;
 use brickyard_core::{Address, Digest, EventKind, Generation};
@@ -62,6 +62,8 @@ pub(crate) enum Message {
     Command { command: Command, answer: oneshot::Sender<Answer> },
     /// Somebody wants to know what a deploy would do.
     Plan { release: Box<Release>, answer: oneshot::Sender<Result<PlanView, Failure>> },
+    /// Somebody wants to know what an instance of a service would get.
+    Render { request: Box<RenderRequest>, answer: oneshot::Sender<Result<RenderView, Failure>> },
     /// An effect ended.
     Effect { id: InstanceId, outcome: Outcome, events: Vec<Draft> },
     /// A process ended by itself.
@@ -264,6 +266,9 @@ impl Environment {
             Message::Command { command, answer } => self.command(command, answer).await,
             Message::Plan { release, answer } => {
                 let _ = answer.send(self.plan(&release));
+            }
+            Message::Render { request, answer } => {
+                let _ = answer.send(self.render(*request));
             }
             Message::Effect { id, outcome, events: more } => {
                 events.extend(more);

@@ -111,6 +111,38 @@ fn run_of_a_service_has_its_volumes_and_its_network() {
 }
 
 #[test]
+fn run_of_a_service_has_what_is_rendered_into_its_instances() {
+    let yard = yard_with_box();
+    let model = r#"
+name: rendered
+services:
+  job:
+    image: box
+    command: [sh, -c, "cat /etc/job.conf; echo $$TARGET $$WORD"]
+    x-brickyard:
+      needs: {db: db/main}
+      templates: [{src: job.tmpl, dest: /etc/job.conf, mode: "0600"}]
+      environment: {TARGET: '{{(line "db").Address}}', WORD: '{{getv "/word"}}'}
+  db:
+    image: box
+    command: [sleep, "1000"]
+    stop_signal: KILL
+    x-brickyard: {provides: {main: {port: 9, health: none}}}
+x-brickyard: {config: {word: first}}
+"#;
+    let files = [("compose.yaml", model), ("job.tmpl", "word={{getv \"/word\"}}\n")];
+    let project = yard.project("rendered", &files);
+    let refused = project.run(&["run", "--no-deps", "job"]).fails_with(1);
+    assert!(refused.stderr.contains("no instance of"), "{}", refused.stderr);
+    let out = project.run(&["run", "--rm", "job"]).ok().stdout;
+    assert_eq!(out, "word=first\n/rendered/dev/db/1/main first\n");
+    let _ = project.run(&["set", "word=second"]).ok();
+    let out = project.run(&["run", "-e", "TARGET=given", "job"]).ok().stdout;
+    assert_eq!(out, "word=second\ngiven second\n");
+    assert_eq!(states(&project), ["db/1 running"]);
+}
+
+#[test]
 fn instances_that_start_together_share_a_new_volume() {
     let yard = yard_with_box();
     let more = "    deploy: {replicas: 6}\n    volumes: ['data:/data']\nvolumes: {data: {}}\n";

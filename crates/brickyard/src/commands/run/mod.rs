@@ -10,10 +10,13 @@ mod spec;
 
 use std::io::{Read, Write};
 
+use brickyard_api::FileView;
 use brickyard_core::spec::Stop;
 use brickyard_core::{Digest, Generation, ServiceName};
 use brickyard_engine::native::{Attach, Native, Streams};
-use brickyard_engine::{Engine, EnvironmentKey, Error, InstanceId, SLOT_ONE_OFF, StartRequest};
+use brickyard_engine::{
+    Engine, EnvironmentKey, Error, FileWrite, InstanceId, SLOT_ONE_OFF, StartRequest,
+};
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -28,8 +31,8 @@ use spec::Work;
 
 /// Run a one-off container to its exit code
 ///
-/// Of a service it has volumes, variables and limits, not its published ports; the services that
-/// it depends on are started first. At a terminal it gets a terminal of its own, and Ctrl-P Ctrl-Q
+/// Of a service it has volumes, variables, rendered files and limits, not its published ports; the
+/// services that it depends on are started first. At a terminal it gets a terminal of its own, and Ctrl-P Ctrl-Q
 /// leaves it running; `ps -a` shows it then. It is removed when it has ended, unless it was
 /// detached without --rm. What is left goes with `rm` or `down`.
 /// Exit codes are the program's: 126 when it could not be run, 127 when it was not found.
@@ -104,7 +107,7 @@ pub(crate) struct RunArgs {
 
 pub(crate) async fn run(ui: &Ui, context: &Context, args: &RunArgs) -> Result<(), CommandError> {
     let engine = context.engine()?;
-    let work = spec::work(ui, context, args)?;
+    let mut work = spec::work(ui, context, args)?;
     let wants_terminal = !args.detach && exec::wants_terminal(args.tty, args.no_tty)?;
     let key = match &work.home {
         Some(home) => {
@@ -113,8 +116,12 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &RunArgs) -> Result<()
         }
         None => own_environment()?,
     };
+    let rendered = spec::rendered(context, &work).await?;
+    work.spec.environment.extend(rendered.environment);
+    work.spec.environment.extend(exec::variables(&args.env)?);
     let facts = engine.open_environment(&key).await?;
-    let request = request(args, &key, &work, &facts)?;
+    let mut request = request(args, &key, &work, &facts)?;
+    request.files = rendered.files.into_iter().map(file_write).collect();
     if engine.list().await?.iter().any(|known| known.id == request.id) {
         return Err(CommandError::refused(format!("the name `{}` is in use", request.id.service)));
     }
@@ -155,6 +162,11 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &RunArgs) -> Result<()
         End::Done(code) => Err(CommandError::Code(code)),
         End::Signal(number) => Err(CommandError::Code(128 + number)),
     }
+}
+
+fn file_write(file: FileView) -> FileWrite {
+    let FileView { dest, contents, mode, uid, gid } = file;
+    FileWrite { dest, contents, mode, uid, gid }
 }
 
 /// An environment of this process alone, for what is no service.

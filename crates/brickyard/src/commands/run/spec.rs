@@ -3,11 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use brickyard_api::{Command, EnvironmentView, FailureKind, TargetSlots};
+use brickyard_api::{
+    ClientError, Command, EnvironmentView, FailureKind, RenderRequest, RenderView, TargetSlots,
+};
 use brickyard_core::spec::{InstanceSpec, Limits, Mount, MountKind, PIDS_MAX_DEFAULT, Stop};
 use brickyard_core::{Address, ServiceName};
 use brickyard_engine::EnvironmentKey;
 use brickyard_image::Image;
+use brickyard_model::release::Release;
 use brickyard_model::{System, shell_words};
 use brickyard_plan::ImageConfig;
 use brickyard_plan::wanted::{Adjustments, resolve};
@@ -78,6 +81,23 @@ pub(super) fn work(ui: &Ui, context: &Context, args: &RunArgs) -> Result<Work, C
     Ok(Work { image, spec, ports, home: Some(Home { key, system, service: name }) })
 }
 
+/// What is rendered into the service's instances, as of now.
+pub(super) async fn rendered(context: &Context, work: &Work) -> Result<RenderView, CommandError> {
+    let Some(home) = &work.home else {
+        return Ok(RenderView { environment: BTreeMap::new(), files: Vec::new() });
+    };
+    let service = home.service.clone();
+    let images = BTreeMap::from([(service.clone(), work.image.digest)]);
+    let mut system = home.system.clone();
+    system.services.retain(|name, _| *name == service);
+    let request = RenderRequest { release: Release { system, images }, service };
+    let path = Context::path(&home.key, "/render");
+    context.client()?.post(&path, &request).await.map_err(|err| match err {
+        ClientError::Refused { message, .. } => CommandError::refused(message),
+        other => other.into(),
+    })
+}
+
 /// What the service's instances run, without what is rendered into them.
 fn service_spec(
     system: &System,
@@ -146,7 +166,6 @@ fn adjusted(
         return Err(CommandError::usage(format!("`{}` does not say what to run", args.image))
             .hint("name a program after it"));
     }
-    spec.environment.extend(exec::variables(&args.env)?);
     if exec::wants_terminal(args.tty, args.no_tty)? && !args.detach {
         let term = brickyard_engine::native::TERM.to_owned();
         spec.environment.entry("TERM".to_owned()).or_insert(term);
@@ -216,7 +235,7 @@ pub(super) async fn ensure_home(
     let client = context.agent().await?;
     let view: Option<EnvironmentView> = match client.get(&Context::path(&home.key, "")).await {
         Ok(view) => Some(view),
-        Err(brickyard_api::ClientError::Refused { status: 404, .. }) => None,
+        Err(ClientError::Refused { status: 404, .. }) => None,
         Err(err) => return Err(err.into()),
     };
     let instances = view.as_ref().map_or(&[][..], |view| &view.instances);
