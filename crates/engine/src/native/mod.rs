@@ -694,10 +694,6 @@ fn prepare_instance(instance: &InstancePaths, request: &StartRequest) -> io::Res
             _ => {}
         }
     }
-    match fs::remove_dir_all(instance.state()) {
-        Err(err) if err.kind() != ErrorKind::NotFound => return Err(err),
-        _ => {}
-    }
     write_record(&instance.request(), request)
 }
 

@@ -93,10 +93,7 @@ fn watch(arguments: &[String]) -> io::Result<()> {
     output.writer.finish();
     let oom = layout.oom_kills(&cgroup) > 0;
     let exit = Exit { code, oom, lost: None, time_ms: SystemClock::default().now_ms() };
-    record_exit(&instance, record.as_ref(), &exit)?;
-    // The runtime's state is of no use any more; the cgroups go when the generation is removed.
-    let _ = fs::remove_dir_all(instance.state());
-    Ok(())
+    record_exit(&instance, record.as_ref(), &exit)
 }
 
 /// Writes how it ended, into room that was kept for it where there is some.

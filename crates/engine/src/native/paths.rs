@@ -119,19 +119,25 @@ impl InstancePaths {
         self.dir.join("work")
     }
 
-    /// Where its root file system is mounted, in the worker's mount namespace alone.
+    /// Where a file system in memory is mounted, in the worker's mount namespace alone: it has the
+    /// layers under their numbers and the three below.
+    pub(crate) fn shelf(&self) -> Utf8PathBuf {
+        self.dir.join("shelf")
+    }
+
+    /// Where its root file system is mounted.
     pub(crate) fn rootfs(&self) -> Utf8PathBuf {
-        self.dir.join("rootfs")
+        self.shelf().join("rootfs")
     }
 
     /// The runtime's bundle.
     pub(crate) fn bundle(&self) -> Utf8PathBuf {
-        self.dir.join("bundle")
+        self.shelf().join("bundle")
     }
 
     /// The runtime's state.
     pub(crate) fn state(&self) -> Utf8PathBuf {
-        self.dir.join("state")
+        self.shelf().join("state")
     }
 
     /// Its output.

@@ -55,8 +55,8 @@ pub(crate) fn mount(
     Ok(rootfs)
 }
 
-/// Layers lie under the mount point as `0`, `1`, ... in a small memory file system that the overlay
-/// then covers. Overlay takes mapped layers by path from Linux 5.19 on, by descriptor only from
+/// Layers lie beside the mount point as `0`, `1`, ... in a small memory file system, which also has
+/// what the runtime needs for a moment: a start makes few files on disk. Overlay takes mapped layers by path from Linux 5.19 on, by descriptor only from
 /// 6.13 on; and the short relative names are all that an instance can read of them.
 fn overlay(
     paths: &Paths,
@@ -70,8 +70,8 @@ fn overlay(
         super::ids::shift(dir.as_std_path(), uid_base).map_err(context("take over its files"))?;
         chown(&dir, Some(uid_base), Some(uid_base))?;
     }
-    let target = instance.rootfs();
-    fs::create_dir_all(&target)?;
+    let shelf = instance.shelf();
+    fs::create_dir_all(&shelf)?;
     let mut layers: Vec<Utf8PathBuf> = request.layers.iter().rev().cloned().collect();
     if layers.is_empty() {
         // An image from scratch without files: overlay wants one layer all the same.
@@ -79,8 +79,10 @@ fn overlay(
         fs::create_dir_all(&empty)?;
         layers.push(empty);
     }
-    attach(memory(&[("mode", "0711".to_owned())])?, open_dir(&target)?)?;
-    let shelf = open_dir(&target)?;
+    attach(memory(&[("mode", "0711".to_owned())])?, open_dir(&shelf)?)?;
+    let shelf = open_dir(&shelf)?;
+    let target = instance.rootfs();
+    fs::create_dir(&target)?;
     for (number, layer) in layers.iter().enumerate() {
         let name = number.to_string();
         rustix::fs::mkdirat(&shelf, &name, Mode::from_raw_mode(0o711))?;

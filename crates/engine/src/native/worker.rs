@@ -139,7 +139,7 @@ fn start(job: &Job) -> io::Result<Running> {
             network_namespace: namespaces.network.as_raw_fd(),
         },
     );
-    fs::create_dir_all(instance.bundle())?;
+    fs::create_dir(instance.bundle())?;
     fs::write(instance.bundle().join("config.json"), serde_json::to_vec(&config)?)?;
     let active = if user.uid == 0 { capability::bits(&capabilities) } else { 0 };
     let launch = Launch {
@@ -175,9 +175,9 @@ fn run(
 ) -> io::Result<Running> {
     let (stdout_reader, stdout_writer) = io::pipe()?;
     let (stderr_reader, stderr_writer) = io::pipe()?;
-    let messages = instance.dir.join("runtime.log");
+    let messages = instance.shelf().join("runtime.log");
     record_runtime_messages(&messages)?;
-    fs::create_dir_all(instance.state())?;
+    fs::create_dir(instance.state())?;
     let whole = |err: &dyn std::error::Error| {
         let detail = first_message(&messages);
         io::Error::other(detail.unwrap_or_else(|| err.to_string()))
@@ -204,6 +204,10 @@ fn run(
     container.start().map_err(|err| whole(&err))?;
     let terminal = launch.terminal.clone();
     launch.wait_for_exec()?;
+    // It would take memory for as long as the container runs.
+    for done in [instance.bundle(), instance.state()] {
+        fs::remove_dir_all(done)?;
+    }
     let record =
         Record { pid, monitor: i32::try_from(std::process::id()).unwrap_or(0), run: job.run };
     brickyard_sys::process::outlive_parent()?;
