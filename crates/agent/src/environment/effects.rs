@@ -28,7 +28,7 @@ use crate::{drain, probe};
 const SETTLING: Duration = Duration::from_millis(150);
 
 /// How often it is looked whether output can be kept.
-const OUTPUT_PAUSE: Duration = Duration::from_secs(2);
+const OUTPUT_PAUSE: Duration = Duration::from_secs(5);
 
 /// How long the end of a killed first process is waited for before its whole container is killed.
 const KILL_GRACE_MS: u64 = 2000;
