@@ -291,6 +291,10 @@ impl Engine for Fake {
         crate::Loss::default()
     }
 
+    fn loss_noted(&self, _: &InstanceId) -> Option<std::time::SystemTime> {
+        None
+    }
+
     async fn remove_volume(&self, _: &EnvironmentKey, _: &VolumeName) -> Result<(), Error> {
         Ok(())
     }

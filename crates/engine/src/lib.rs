@@ -14,6 +14,7 @@ mod usage;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use brickyard_core::spec::{Exit, InstanceSpec, Stop};
@@ -343,6 +344,9 @@ pub trait Engine: Send + Sync + 'static {
 
     /// What of a generation's output could not be kept.
     fn loss(&self, id: &InstanceId) -> Loss;
+
+    /// When what [`Engine::loss`] says was last written: asking costs less.
+    fn loss_noted(&self, id: &InstanceId) -> Option<SystemTime>;
 
     /// Removes a named volume and all in it.
     async fn remove_volume(

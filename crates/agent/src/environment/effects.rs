@@ -141,12 +141,18 @@ impl Environment {
         let id = self.id(&key.0, key.1);
         let engine = Arc::clone(&self.yard.engine);
         let messages = self.messages.clone();
+        let mut noted = engine.loss_noted(&id);
         // What is over was told of by a former agent.
         let first = engine.loss(&id);
         let mut known = if first.goes_on { Loss::default() } else { first };
         self.yard.tasks.spawn(format!("output of {id}"), OnCancel::Drop, async move {
             loop {
                 tokio::time::sleep_until(shared_end(Duration::ZERO, OUTPUT_PAUSE)).await;
+                let at = engine.loss_noted(&id);
+                if at == noted {
+                    continue;
+                }
+                noted = at;
                 let loss = engine.loss(&id);
                 if (loss.goes_on, loss.lines) == (known.goes_on, known.lines) {
                     continue;

@@ -10,7 +10,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use brickyard_core::clock::{Clock, SystemClock, rfc3339};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -215,6 +215,11 @@ fn loss_path(log: &Utf8Path) -> Utf8PathBuf {
 pub(crate) fn loss(path: &Utf8Path) -> Loss {
     let text = fs::read(loss_path(path)).unwrap_or_default();
     serde_json::from_slice(&text).unwrap_or_default()
+}
+
+/// When it was last noted.
+pub(crate) fn loss_noted(path: &Utf8Path) -> Option<SystemTime> {
+    fs::metadata(loss_path(path)).and_then(|meta| meta.modified()).ok()
 }
 
 /// Appends one record; `tag` is F for a whole line, P for a piece of one.

@@ -38,7 +38,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use brickyard_core::VolumeName;
@@ -549,6 +549,10 @@ impl Engine for Native {
 
     fn loss(&self, id: &InstanceId) -> Loss {
         log::loss(&self.paths.instance(id).log())
+    }
+
+    fn loss_noted(&self, id: &InstanceId) -> Option<SystemTime> {
+        log::loss_noted(&self.paths.instance(id).log())
     }
 
     async fn remove_volume(&self, key: &EnvironmentKey, volume: &VolumeName) -> Result<(), Error> {

@@ -119,7 +119,7 @@ fn a_full_disk_of_logs_loses_lines_and_says_how_many() {
 }
 
 #[test]
-fn on_a_full_disk_an_end_is_recorded_and_what_ended_starts_when_there_is_room() {
+fn on_a_full_disk_an_end_is_recorded_and_another_starts_when_there_is_room() {
     let yard = yard_with_box();
     let (project, port) = project(&yard);
     let ballast = yard.root().join("environments/ballast");
@@ -130,12 +130,13 @@ fn on_a_full_disk_an_end_is_recorded_and_what_ended_starts_when_there_is_room() 
     // What it had while it ran makes some room.
     let more = yard.root().join("environments/more");
     fill(&more);
-    let refused = project.run(&["start", "loud"]).fails_with(1);
+    let refused = project.run(&["scale", "loud=2"]).fails_with(1);
     assert!(refused.stderr.contains("No space left"), "{}", refused.stderr);
     assert!(get(port, "/").is_ok_and(|answer| answer == (200, "one\n".to_owned())));
     for path in [ballast, more] {
         std::fs::remove_file(path).expect("it is there");
     }
-    project.up();
+    let _ = project.run(&["up", "-d", "--scale", "loud=2"]).ok();
     assert_eq!(project.instance("loud/1")["state"], "running");
+    assert_eq!(project.instance("loud/2")["state"], "running");
 }
