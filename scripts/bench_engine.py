@@ -9,6 +9,7 @@ import concurrent.futures
 import json
 import os
 import pathlib
+import random
 import shutil
 import statistics
 import subprocess
@@ -97,16 +98,27 @@ def measure(binary, directory, docker, rounds, say):
     runc = Runc(directory, speed.layer) if shutil.which("runc") else None
     times = {"none": [], "bridge": [], "removed": [], "runc": [], "docker": []}
     say(f"{rounds} containers to their exit, in turn")
+
+    def ours(network):
+        answer = speed.ask(f"once {network}")
+        times[network].append(answer["exited"])
+        if network == "none":
+            times["removed"].append(answer["removed"])
+
+    def dockers():
+        run = ["docker", "run", "--rm", "--network", "none", "brickyard-bench"]
+        times["docker"].append(timed([*run, "/bin/busybox", "true"]))
+
+    turns = [lambda: ours("none"), lambda: ours("bridge")]
+    if runc:
+        turns.append(lambda: times["runc"].append(runc.once()))
+    order = random.Random(rounds)
     for number in range(rounds):
-        answer = speed.ask("once none")
-        times["none"].append(answer["exited"])
-        times["removed"].append(answer["removed"])
-        times["bridge"].append(speed.ask("once bridge")["exited"])
-        if runc:
-            times["runc"].append(runc.once())
+        # The kernel is still busy with the end of the one before: nobody always comes after the same.
+        for turn in order.sample(turns, len(turns)):
+            turn()
         if docker and number % 5 == 0:
-            run = ["docker", "run", "--rm", "--network", "none", "brickyard-bench"]
-            times["docker"].append(timed([*run, "/bin/busybox", "true"]))
+            dockers()
     figures = {name: statistics.median(found) for name, found in times.items() if found}
     say(f"{MANY} containers, {PARALLEL} at a time")
     for network in ("none", "bridge"):
