@@ -12,6 +12,7 @@ pub mod digest;
 pub mod event;
 pub mod files;
 pub mod name;
+pub mod path;
 pub mod size;
 pub mod spec;
 

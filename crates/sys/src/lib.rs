@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "this crate exists to hold what no safe crate offers")]
 
 pub mod command;
+pub mod directories;
 pub mod memory;
 pub mod mount;
 pub mod namespace;

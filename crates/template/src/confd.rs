@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use brickyard_core::path;
+
 use crate::function::Origin::{Brickyard, Confd};
 use crate::function::Param::{Any, Int, Pairs, String as Str, Strings};
 use crate::function::{Answer, Data, Definition, Run, bytes, int, note, text};
 use crate::json;
-use crate::path;
 use crate::scope::{LineInstance, LineValue};
 use crate::value::{ANY_MAP, ANYS, Pair, Record, STRINGS, Text, UintType, Value};
 
@@ -179,10 +180,9 @@ fn getenv(values: &[Value], data: &mut Data<'_>) -> Answer {
 
 fn matching(values: &[Value], data: &mut Data<'_>) -> Result<Vec<Pair>, String> {
     let pattern = &*text(values, 0);
-    let pattern =
-        path::Pattern::parse(pattern).map_err(|_| "syntax error in pattern".to_owned())?;
-    note(&mut data.reads.prefixes, &pattern.prefix);
-    let mut found = data.scope.keys(&pattern.prefix);
+    let pattern = path::Pattern::parse(pattern).map_err(|err| err.to_string())?;
+    note(&mut data.reads.prefixes, pattern.prefix());
+    let mut found = data.scope.keys(pattern.prefix());
     found.retain(|pair| pattern.matches(pair.key().as_bytes()));
     if !found.is_sorted_by_key(Pair::key) {
         found.sort();

@@ -26,7 +26,6 @@ mod lex;
 mod network;
 mod number;
 mod parse;
-mod path;
 mod quote;
 mod scope;
 mod strings;

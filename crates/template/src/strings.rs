@@ -8,7 +8,6 @@ use crate::function::Origin::{Abtreece, Confd, ConsulTemplate, Sprig};
 use crate::function::Param::{Any, Int, String as Str, Strings};
 use crate::function::{Answer, Definition, Run, bytes, int, text};
 use crate::lex::find;
-use crate::path;
 use crate::quote::{decode, lossy, quote};
 use crate::value::{Text, Value};
 
@@ -178,7 +177,7 @@ fn base(values: &[Value]) -> Answer {
 }
 
 fn dir(values: &[Value]) -> Answer {
-    Ok(Value::text(path::dir(&text(values, 0))))
+    Ok(Value::text(brickyard_core::path::dir(&text(values, 0))))
 }
 
 pub(crate) fn check_bytes(count: usize) -> Result<(), String> {

@@ -1,7 +1,8 @@
-//! Go's `path`: cleaning, base, directory, and patterns.
+//! Paths of keys, as Go's `path` has them: cleaning, base, directory, and patterns.
 
 /// The shortest path that means the same.
-pub(crate) fn clean(path: &str) -> String {
+#[must_use]
+pub fn clean(path: &str) -> String {
     let rooted = path.starts_with('/');
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
@@ -23,7 +24,8 @@ pub(crate) fn clean(path: &str) -> String {
 }
 
 /// The last part.
-pub(crate) fn base(path: &str) -> &str {
+#[must_use]
+pub fn base(path: &str) -> &str {
     if path.is_empty() {
         return ".";
     }
@@ -34,15 +36,24 @@ pub(crate) fn base(path: &str) -> &str {
     }
 }
 
+/// Parts put together with slashes, cleaned; empty ones are left out.
+#[must_use]
+pub fn join(parts: &[&str]) -> String {
+    let parts: Vec<&str> = parts.iter().copied().filter(|part| !part.is_empty()).collect();
+    if parts.is_empty() { String::new() } else { clean(&parts.join("/")) }
+}
+
 /// All but the last part.
-pub(crate) fn dir(path: &str) -> String {
+#[must_use]
+pub fn dir(path: &str) -> String {
     let end = path.rfind('/').map_or(0, |slash| slash + 1);
     clean(&path[..end])
 }
 
 /// A pattern is malformed.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct BadPattern;
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("syntax error in pattern")]
+pub struct BadPattern;
 
 /// One piece of a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,17 +69,20 @@ enum Piece {
 }
 
 /// A pattern that is good.
-#[derive(Debug)]
-pub(crate) struct Pattern {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern {
     /// What follows the prefix.
     pieces: Vec<Piece>,
-    /// The text that every match begins with.
-    pub(crate) prefix: String,
+    /// What every match begins with.
+    prefix: String,
 }
 
 impl Pattern {
     /// Reads a pattern.
-    pub(crate) fn parse(text: &str) -> Result<Self, BadPattern> {
+    ///
+    /// # Errors
+    /// [`BadPattern`] where a class or an escape does not end.
+    pub fn parse(text: &str) -> Result<Self, BadPattern> {
         let mut pieces = Vec::new();
         let mut rest = text.chars().peekable();
         while let Some(found) = rest.next() {
@@ -93,21 +107,33 @@ impl Pattern {
         Ok(Self { pieces, prefix })
     }
 
+    /// The text that every match begins with.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// Whether the whole text matches.
-    pub(crate) fn matches(&self, text: &[u8]) -> bool {
+    #[must_use]
+    pub fn matches(&self, text: &[u8]) -> bool {
         let Some(rest) = text.strip_prefix(self.prefix.as_bytes()) else {
             return false;
         };
         match self.pieces.as_slice() {
             [] => rest.is_empty(),
             // What nearly all patterns are.
-            [Piece::Star] => memchr::memchr(b'/', rest).is_none(),
+            [Piece::Star] => !rest.contains(&b'/'),
             _ => self.matches_pieces(rest),
         }
     }
 
     fn matches_pieces(&self, rest: &[u8]) -> bool {
-        let rest: Vec<char> = crate::quote::lossy(rest).chars().collect();
+        // Each byte that is none of a character stands for the replacement character.
+        let chunk = |chunk: std::str::Utf8Chunk<'_>| {
+            let bad = std::iter::repeat_n(char::REPLACEMENT_CHARACTER, chunk.invalid().len());
+            chunk.valid().chars().chain(bad).collect::<Vec<char>>()
+        };
+        let rest: Vec<char> = rest.utf8_chunks().flat_map(chunk).collect();
         // `reached` holds how far the pieces so far can have come; no backtracking, so a
         // pattern of many stars costs no more than its length times the text's.
         let mut reached = vec![false; rest.len() + 1];

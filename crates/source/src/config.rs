@@ -1,0 +1,166 @@
+//! How a source is reached: what confd's flags say, once they are put together.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+
+/// confd's backends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Backend {
+    /// Consul's key-value store.
+    Consul,
+    /// A table of DynamoDB.
+    Dynamodb,
+    /// Environment variables.
+    Env,
+    /// etcd, by its third interface: `etcd` and `etcdv3` are both this, as the second is gone.
+    Etcd,
+    /// YAML, JSON and TOML files.
+    File,
+    /// Redis.
+    Redis,
+    /// The parameter store of AWS Systems Manager.
+    Ssm,
+    /// Vault's key-value secrets.
+    Vault,
+    /// ZooKeeper.
+    Zookeeper,
+}
+
+/// confd's names, with what they stand for.
+const NAMES: &[(&str, Backend)] = &[
+    ("consul", Backend::Consul),
+    ("dynamodb", Backend::Dynamodb),
+    ("env", Backend::Env),
+    ("etcd", Backend::Etcd),
+    ("etcdv3", Backend::Etcd),
+    ("file", Backend::File),
+    ("redis", Backend::Redis),
+    ("ssm", Backend::Ssm),
+    ("vault", Backend::Vault),
+    ("zookeeper", Backend::Zookeeper),
+];
+
+impl Backend {
+    /// The backend of a name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        NAMES.iter().find(|(known, _)| *known == name).map(|(_, backend)| *backend)
+    }
+
+    /// All names.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        NAMES.iter().map(|(name, _)| *name)
+    }
+
+    /// Where its server is when nobody says otherwise.
+    #[must_use]
+    pub fn default_nodes(self) -> Vec<String> {
+        let node = match self {
+            Self::Consul => "127.0.0.1:8500",
+            Self::Etcd => "127.0.0.1:2379",
+            Self::Redis => "127.0.0.1:6379",
+            Self::Vault => "http://127.0.0.1:8200",
+            Self::Zookeeper => "127.0.0.1:2181",
+            Self::Dynamodb | Self::Env | Self::File | Self::Ssm => return Vec::new(),
+        };
+        vec![node.to_owned()]
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = NAMES.iter().find(|(_, backend)| backend == self).map_or("", |(name, _)| name);
+        f.write_str(name)
+    }
+}
+
+/// Certificates.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tls {
+    /// Who vouches for the server, PEM; the system's authorities where it is absent.
+    pub authorities: Option<Utf8PathBuf>,
+    /// Our certificate, PEM.
+    pub certificate: Option<Utf8PathBuf>,
+    /// Its key, PEM.
+    pub key: Option<Utf8PathBuf>,
+    /// Whether any server is believed.
+    pub insecure: bool,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Login {
+    /// Whether user and password are sent: confd's `-basic-auth`.
+    pub basic: bool,
+    /// The user.
+    pub username: String,
+    /// The password.
+    pub password: String,
+    /// How one logs in to Vault.
+    pub kind: String,
+    /// A token.
+    pub token: String,
+    /// Vault's `app-id`.
+    pub app_id: String,
+    /// Vault's `app-id`.
+    pub user_id: String,
+    /// Vault's `app-role` and `kubernetes`.
+    pub role_id: String,
+    /// Vault's `app-role`.
+    pub secret_id: String,
+    /// Where the login is mounted in Vault.
+    pub mount: String,
+}
+
+/// How a source is reached.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Config {
+    /// Which kind it is.
+    pub backend: Backend,
+    /// Servers, as `HOST:PORT` or URLs.
+    pub nodes: Vec<String>,
+    /// `http` or `https`, where nodes do not say.
+    pub scheme: String,
+    /// Certificates.
+    pub tls: Tls,
+    /// Who asks.
+    pub login: Login,
+    /// What stands between the parts of a key in Redis.
+    pub separator: String,
+    /// A table of DynamoDB.
+    pub table: String,
+    /// Files and directories.
+    pub files: Vec<Utf8PathBuf>,
+    /// Which names in directories count.
+    pub filter: String,
+    /// Whether `__` in a variable's name stands for `_` in the key's.
+    pub double_underscore: bool,
+    /// Environment variables: what is read, or where an SDK would look.
+    pub environment: BTreeMap<String, String>,
+    /// How long one call may take.
+    pub timeout: Duration,
+}
+
+impl Config {
+    /// A backend at its usual place.
+    #[must_use]
+    pub fn new(backend: Backend) -> Self {
+        Self {
+            backend,
+            nodes: backend.default_nodes(),
+            scheme: "http".to_owned(),
+            tls: Tls::default(),
+            login: Login::default(),
+            separator: "/".to_owned(),
+            table: String::new(),
+            files: Vec::new(),
+            filter: "*".to_owned(),
+            double_underscore: false,
+            environment: BTreeMap::new(),
+            timeout: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Why a source cannot be read.
+
+/// Why a source cannot be read.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// It cannot be reached, or did not answer in time. Another time it may.
+    #[error("{node}: {reason}")]
+    Unavailable {
+        /// The server's address, or the file.
+        node: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// It answers, and says no: to who asks, or to what is asked.
+    #[error("{node}: {reason}")]
+    Refused {
+        /// The server's address, or the file.
+        node: String,
+        /// What it says.
+        reason: String,
+    },
+    /// What it has cannot be read.
+    #[error("{place}: {reason}")]
+    Bad {
+        /// `FILE:LINE` or a key.
+        place: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The configuration does not fit.
+    #[error("{message}")]
+    Config {
+        /// What is wrong.
+        message: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+}
+
+impl Error {
+    /// Whether another try may help without anybody changing the configuration. A server that says
+    /// no may be told otherwise while we wait.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        !matches!(self, Self::Config { .. })
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Config { hint, .. } => hint.as_deref(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Files of keys: YAML, which JSON is too, and TOML, flattened to paths.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use crate::Entries;
+
+/// Reads YAML or JSON; what is wrong comes with the line that it is on.
+pub(crate) fn yaml(text: &str) -> Result<Node, (u64, String)> {
+    // What has nothing but comments is an empty file.
+    let has_words =
+        |line: &str| !matches!(line.trim(), "" | "---") && !line.trim().starts_with('#');
+    if !text.lines().any(has_words) {
+        return Ok(Node::Nothing);
+    }
+    serde_saphyr::from_str(text).map_err(|err| {
+        let line = err.location().map_or(0, |location| location.line());
+        let text = err.to_string();
+        (line, text.lines().next().unwrap_or(&text).to_owned())
+    })
+}
+
+/// Reads TOML; what is wrong comes with the line that it is on.
+pub(crate) fn toml(text: &str) -> Result<Node, (u64, String)> {
+    toml::from_str(text).map_err(|err| {
+        let line = err.span().map_or(0, |span| {
+            text.as_bytes().iter().take(span.start).filter(|byte| **byte == b'\n').count() + 1
+        });
+        (line as u64, err.message().to_owned())
+    })
+}
+
+/// A value of a file, as far as confd knows values.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Node {
+    /// Null, and what no key can be: confd leaves it out.
+    Nothing,
+    /// Text, or a number or truth as Go prints it.
+    Leaf(String),
+    List(Vec<Node>),
+    Map(Vec<(String, Node)>),
+}
+
+impl Node {
+    /// Puts every value at its path below `path`; parts of lists are called by their number.
+    pub(crate) fn flatten(&self, path: &str, into: &mut Entries) {
+        match self {
+            Self::Nothing => {}
+            Self::Leaf(text) => {
+                into.insert(path.to_owned(), Bytes::copy_from_slice(text.as_bytes()));
+            }
+            Self::List(items) => {
+                for (number, item) in items.iter().enumerate() {
+                    item.flatten(&format!("{path}/{number}"), into);
+                }
+            }
+            Self::Map(entries) => {
+                for (key, value) in entries {
+                    value.flatten(&format!("{path}/{key}"), into);
+                }
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NodeVisitor)
+    }
+}
+
+struct NodeVisitor;
+
+impl<'de> Visitor<'de> for NodeVisitor {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
+        Ok(Node::Leaf(value.to_string()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
+        Ok(Node::Leaf(value.to_string()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
+        // Greater ones are no `int` in Go.
+        Ok(i64::try_from(value).map_or(Node::Nothing, |value| Node::Leaf(value.to_string())))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
+        // Without an exponent and with as many digits as it takes, as Go's 'f' and -1 have it.
+        Ok(Node::Leaf(match value {
+            _ if value.is_nan() => "NaN".to_owned(),
+            _ if value.is_infinite() => if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned(),
+            _ => value.to_string(),
+        }))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Node, E> {
+        Ok(Node::Leaf(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Node, E> {
+        Ok(Node::Leaf(value))
+    }
+
+    fn visit_unit<E>(self) -> Result<Node, E> {
+        Ok(Node::Nothing)
+    }
+
+    fn visit_none<E>(self) -> Result<Node, E> {
+        Ok(Node::Nothing)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
+        Node::deserialize(deserializer)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Node, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Node::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Node, A::Error> {
+        let mut map = Vec::new();
+        // A key is its text, whatever it would be as a value: `n`, which means no, or a number.
+        while let Some(entry) = entries.next_entry::<String, Node>()? {
+            map.push(entry);
+        }
+        Ok(Node::Map(map))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flat(node: &Node) -> Vec<(String, String)> {
+        let mut entries = Entries::new();
+        node.flatten("", &mut entries);
+        let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
+        entries.iter().map(|(key, value)| (key.clone(), text(value))).collect()
+    }
+
+    fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+        expected.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn yaml_is_flattened_as_confd_does() {
+        let text = "a:\n  b: text\n  n: 12\n  t: true\n  f: 1.50\n  big: 1e21\n  list: [x, {y: z}]\n  none: null\n1: one\n\
+                    base: &base {k: v}\ncopy: *base\n";
+        let node = yaml(text).expect("it is valid");
+        let expected = [
+            ("/1", "one"),
+            ("/a/b", "text"),
+            ("/a/big", "1000000000000000000000"),
+            ("/a/f", "1.5"),
+            ("/a/list/0", "x"),
+            ("/a/list/1/y", "z"),
+            ("/a/n", "12"),
+            ("/a/t", "true"),
+            ("/base/k", "v"),
+            ("/copy/k", "v"),
+        ];
+        assert_eq!(flat(&node), pairs(&expected));
+        assert_eq!(yaml("# nothing\n---\n"), Ok(Node::Nothing));
+        assert_eq!(
+            flat(&yaml("{\"a\": {\"b\": \"c\"}}").expect("JSON is YAML")),
+            pairs(&[("/a/b", "c")])
+        );
+    }
+
+    #[test]
+    fn toml_is_flattened_alike() {
+        let node = toml("top = 1\n[a]\nb = \"text\"\nlist = [1.5, true]\n").expect("it is valid");
+        let expected =
+            [("/a/b", "text"), ("/a/list/0", "1.5"), ("/a/list/1", "true"), ("/top", "1")];
+        assert_eq!(flat(&node), pairs(&expected));
+    }
+
+    #[test]
+    fn what_is_wrong_has_its_line() {
+        assert_eq!(yaml("a: 1\nb: [\n").expect_err("it ends too early").0, 2);
+        assert_eq!(toml("a = 1\nb = \n").expect_err("there is no value").0, 2);
+    }
+}

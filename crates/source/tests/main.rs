@@ -1,0 +1,6 @@
+//! One contract for all sources, the fake and real servers alike, and what is each one's own.
+
+mod contract;
+mod environment;
+mod file;
+mod subjects;
