@@ -22,6 +22,7 @@ use brickyard_core::{EnvironmentName, Generation, ServiceName, Slot, SystemName}
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
+pub use brickyard_sys::process::signal_number;
 pub use error::Error;
 pub use usage::{Loss, Process, Usage};
 
@@ -355,39 +356,3 @@ pub trait Engine: Send + Sync + 'static {
         volume: &brickyard_core::VolumeName,
     ) -> Result<(), Error>;
 }
-
-/// The number of a signal named with or without `SIG`, or given as a number.
-#[must_use]
-pub fn signal_number(name: &str) -> Option<i32> {
-    if let Ok(number) = name.parse::<i32>() {
-        return (1..=64).contains(&number).then_some(number);
-    }
-    let upper = name.to_ascii_uppercase();
-    let bare = upper.strip_prefix("SIG").unwrap_or(&upper);
-    SIGNALS.iter().find(|(known, _)| *known == bare).map(|(_, number)| *number)
-}
-
-const SIGNALS: &[(&str, i32)] = &[
-    ("HUP", libc::SIGHUP),
-    ("INT", libc::SIGINT),
-    ("QUIT", libc::SIGQUIT),
-    ("ABRT", libc::SIGABRT),
-    ("KILL", libc::SIGKILL),
-    ("USR1", libc::SIGUSR1),
-    ("USR2", libc::SIGUSR2),
-    ("PIPE", libc::SIGPIPE),
-    ("ALRM", libc::SIGALRM),
-    ("TERM", libc::SIGTERM),
-    ("CHLD", libc::SIGCHLD),
-    ("CONT", libc::SIGCONT),
-    ("STOP", libc::SIGSTOP),
-    ("TSTP", libc::SIGTSTP),
-    ("TTIN", libc::SIGTTIN),
-    ("TTOU", libc::SIGTTOU),
-    ("URG", libc::SIGURG),
-    ("WINCH", libc::SIGWINCH),
-    ("IO", libc::SIGIO),
-    ("PWR", libc::SIGPWR),
-    ("SYS", libc::SIGSYS),
-    ("RTMIN", 34),
-];

@@ -55,6 +55,13 @@ impl Backend {
         NAMES.iter().map(|(name, _)| *name)
     }
 
+    /// Whether a path covers all keys whose text begins with it, `/data` also `/database`: confd's
+    /// way with variables and files.
+    #[must_use]
+    pub fn matches_text(self) -> bool {
+        matches!(self, Self::Env | Self::File)
+    }
+
     /// Where its server is when nobody says otherwise.
     #[must_use]
     pub fn default_nodes(self) -> Vec<String> {

@@ -69,8 +69,4 @@ impl Source for Environment {
     async fn watch(&self, _: &[String]) -> Result<Option<Box<dyn Watch>>> {
         Ok(None)
     }
-
-    fn matches_text(&self) -> bool {
-        true
-    }
 }

@@ -140,10 +140,6 @@ impl Source for Files {
             known: None,
         })))
     }
-
-    fn matches_text(&self) -> bool {
-        true
-    }
 }
 
 fn no_notice(err: &std::io::Error) -> Error {

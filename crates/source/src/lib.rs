@@ -6,7 +6,7 @@
 //! error, and a new watch begins with everything, so nothing stays stale. [`Memory`] is the fake.
 //!
 //! What a path covers is [`covers`]' answer, but for sources that confd lets match by the beginning
-//! of the text: there [`Source::matches_text`] says so.
+//! of the text: there [`Backend::matches_text`] says so.
 
 #![forbid(unsafe_code)]
 
@@ -58,11 +58,6 @@ pub trait Source: Send + Sync {
     /// A watch of what the paths cover, or nothing where changes are not told of: then it has to be
     /// read again now and then.
     async fn watch(&self, paths: &[String]) -> Result<Option<Box<dyn Watch>>>;
-
-    /// Whether a path covers all keys whose text begins with it: `/data` covers `/database`.
-    fn matches_text(&self) -> bool {
-        false
-    }
 }
 
 /// A watch that goes on until it fails.
@@ -78,6 +73,14 @@ pub trait Watch: Send {
 pub fn covers(path: &str, key: &str) -> bool {
     let path = path.trim_end_matches('/');
     key.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Whether a text is YAML.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_yaml(text: &str) -> Result<(), String> {
+    tree::yaml(text).map(drop).map_err(|(line, reason)| format!("line {line}: {reason}"))
 }
 
 /// Opens the place that a configuration names. Nothing is asked of a server yet where that can be

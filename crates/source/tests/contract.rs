@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use brickyard_source::{Entries, Memory, Source, Update, Watch};
-use brickyard_testkit::Server;
+use brickyard_testkit::Etcd;
 use tokio::time::timeout;
 
 use crate::subjects::{InEtcd, InMemory, Subject};
@@ -175,5 +175,5 @@ macro_rules! contracts {
 
 contracts! {
     memory: InMemory(Memory::default());
-    etcd: InEtcd(Server::etcd());
+    etcd: InEtcd(Etcd::start());
 }

@@ -1,11 +1,10 @@
 //! What the contract is held against: a source, and a way to change what it reads.
 
-use std::process::Command;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use brickyard_source::{Backend, Config, Memory, Source, connect};
-use brickyard_testkit::Server;
+use brickyard_testkit::Etcd;
 
 /// A source with its other side.
 #[async_trait]
@@ -47,42 +46,7 @@ impl Subject for InMemory {
     }
 }
 
-pub(crate) struct InEtcd(pub(crate) Server);
-
-impl InEtcd {
-    /// etcd's own JSON gateway: another way in than the one that is tested.
-    fn ask(&self, path: &str, body: &str) {
-        let url = format!("http://{}/v3/kv/{path}", self.0.address());
-        let mut command = Command::new("curl");
-        command.args([
-            "-sS",
-            "--fail",
-            "--retry",
-            "20",
-            "--retry-all-errors",
-            "--retry-delay",
-            "0",
-        ]);
-        let output = command.args(["-d", body, &url]).output().expect("curl is installed");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    }
-}
-
-/// Base64, which the gateway wants.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let mut group = [0; 3];
-        group[..chunk.len()].copy_from_slice(chunk);
-        let number = u32::from_be_bytes([0, group[0], group[1], group[2]]);
-        for at in 0..4 {
-            let digit = DIGITS[(number >> (18 - 6 * at)) as usize & 63];
-            text.push(if at <= chunk.len() { char::from(digit) } else { '=' });
-        }
-    }
-    text
-}
+pub(crate) struct InEtcd(pub(crate) Etcd);
 
 #[async_trait]
 impl Subject for InEtcd {
@@ -93,12 +57,11 @@ impl Subject for InEtcd {
     }
 
     async fn set(&self, key: &str, value: &[u8]) {
-        let (key, value) = (base64(key.as_bytes()), base64(value));
-        self.ask("put", &format!(r#"{{"key":"{key}","value":"{value}"}}"#));
+        self.0.put(key, value);
     }
 
     async fn remove(&self, key: &str) {
-        self.ask("deleterange", &format!(r#"{{"key":"{}"}}"#, base64(key.as_bytes())));
+        self.0.delete(key);
     }
 
     async fn go_away(&mut self) {

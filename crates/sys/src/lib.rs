@@ -6,7 +6,10 @@
 
 pub mod command;
 pub mod directories;
+mod interfaces;
 pub mod memory;
 pub mod mount;
 pub mod namespace;
 pub mod process;
+
+pub use interfaces::interface_addresses;

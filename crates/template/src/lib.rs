@@ -155,6 +155,12 @@ pub fn parse_with(
     Ok(Template { name: name.to_owned(), text: text.to_vec(), trees, options, limits })
 }
 
+/// Bytes as Go's `%q` shows them, in double quotes.
+#[must_use]
+pub fn go_quoted(bytes: &[u8]) -> String {
+    quote::quote(bytes, '"', false)
+}
+
 impl Template {
     /// The same template under other limits.
     #[must_use]

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod command;
+mod etcd;
 mod net;
 mod picture;
 mod project;
@@ -18,7 +19,8 @@ mod wait;
 mod yard;
 
 pub use command::{Output, run};
-pub use net::{Claim, ask, claim_port, get, get_unix};
+pub use etcd::Etcd;
+pub use net::{Claim, ask, claim_port, get, get_unix, post};
 pub use picture::{ASYNCHRONOUS, Aside, Picture};
 pub use project::Project;
 pub use random::Random;

@@ -77,6 +77,20 @@ pub fn ask(port: u16, method: &str, path: &str) -> io::Result<(u16, String)> {
     exchange(stream, method, path)
 }
 
+/// `POST`s JSON to 127.0.0.1; status and body of the answer.
+///
+/// # Errors
+/// When nobody listens, or the answer is none.
+pub fn post(port: u16, path: &str, body: &str) -> io::Result<(u16, String)> {
+    let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let stream = TcpStream::connect_timeout(&at, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    let length = body.len();
+    let head = format!("Content-Type: application/json\r\nContent-Length: {length}\r\n");
+    exchange_with(stream, "POST", path, &head, body)
+}
+
 /// `GET`s a page of a server on a unix socket; its status and body.
 ///
 /// # Errors
@@ -88,9 +102,19 @@ pub fn get_unix(socket: &Utf8Path, path: &str) -> io::Result<(u16, String)> {
     exchange(stream, "GET", path)
 }
 
-fn exchange(mut stream: impl Read + Write, method: &str, path: &str) -> io::Result<(u16, String)> {
+fn exchange(stream: impl Read + Write, method: &str, path: &str) -> io::Result<(u16, String)> {
+    exchange_with(stream, method, path, "", "")
+}
+
+fn exchange_with(
+    mut stream: impl Read + Write,
+    method: &str,
+    path: &str,
+    head: &str,
+    body: &str,
+) -> io::Result<(u16, String)> {
     // HTTP/1.0: the server closes at the end, and never chunks.
-    write!(stream, "{method} {path} HTTP/1.0\r\nHost: test\r\n\r\n")?;
+    write!(stream, "{method} {path} HTTP/1.0\r\nHost: test\r\n{head}\r\n{body}")?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);

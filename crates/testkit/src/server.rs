@@ -20,23 +20,6 @@ pub struct Server {
 }
 
 impl Server {
-    /// etcd, alone in its cluster.
-    #[must_use]
-    pub fn etcd() -> Self {
-        Self::start("etcd", "etcd-server", 2, |directory, ports| {
-            let [client, peer] = [0, 1].map(|at: usize| format!("http://127.0.0.1:{}", ports[at]));
-            let flags = [
-                ("data-dir", directory.to_string()),
-                ("listen-client-urls", client.clone()),
-                ("advertise-client-urls", client),
-                ("listen-peer-urls", peer.clone()),
-                ("initial-advertise-peer-urls", peer.clone()),
-                ("initial-cluster", format!("default={peer}")),
-            ];
-            flags.into_iter().flat_map(|(name, value)| [format!("--{name}"), value]).collect()
-        })
-    }
-
     /// Starts `name`, which comes with Debian's `package`, and waits until its first port answers.
     ///
     /// # Panics

@@ -4,6 +4,7 @@ pub(crate) mod agent;
 pub(crate) mod build;
 pub(crate) mod check;
 pub(crate) mod completion;
+pub(crate) mod confd;
 pub(crate) mod config;
 pub(crate) mod cp;
 pub(crate) mod doctor;

@@ -1,0 +1,150 @@
+//! A single run, resource by resource in the order of their paths, as confd's `-onetime`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use brickyard_source::{Config, Update, connect};
+
+use crate::context::Context;
+use crate::data::Data;
+use crate::job::{self, Job, Outcome, Prepared, reload_command};
+use crate::load;
+
+/// Renders everything once; the exit code.
+pub(crate) async fn run(context: &Context) -> i32 {
+    let log = &context.log;
+    let loaded = load::resources(context);
+    let mut last_error = None;
+    for problem in loaded.problems {
+        if context.settings.strict {
+            log.fatal(problem);
+            return 1;
+        }
+        log.error(&problem);
+        last_error = Some(problem);
+    }
+    let mut jobs: Vec<(Job, Config)> = Vec::new();
+    let mut paths: BTreeMap<Config, BTreeSet<String>> = BTreeMap::new();
+    for resource in loaded.resources {
+        match context.settings.source(resource.backend.as_ref()) {
+            Ok(config) => {
+                paths.entry(config.clone()).or_default().extend(resource.keys.iter().cloned());
+                jobs.push((Job::new(resource), config));
+            }
+            Err(text) => {
+                log.error(&text);
+                last_error = Some(text);
+            }
+        }
+    }
+    let mut sources: BTreeMap<Config, Data> = BTreeMap::new();
+    for (config, paths) in paths {
+        match read(&config, paths.into_iter().collect()).await {
+            Ok(data) => drop(sources.insert(config, data)),
+            Err(text) => {
+                log.error(&text);
+                last_error = Some(text);
+            }
+        }
+    }
+    let directories: BTreeSet<_> = jobs
+        .iter()
+        .filter_map(|(job, _)| job.resource.dest.parent().map(ToOwned::to_owned))
+        .collect();
+    directories.iter().for_each(|directory| crate::place::sweep(directory));
+    let mut reloads: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (number, (job, config)) in jobs.iter_mut().enumerate() {
+        let Some(data) = sources.get(config) else { continue };
+        match process(job, data, config, context).await {
+            Ok(None) => {}
+            Ok(Some(command)) => reloads.entry(command).or_default().push(number),
+            Err(text) => {
+                log.error(&text);
+                last_error = Some(text);
+            }
+        }
+    }
+    for (command, numbers) in reloads {
+        let resources = numbers.iter().filter_map(|number| jobs.get(*number));
+        let limit = resources.map(|(job, _)| job.resource.reload_timeout).max().unwrap_or_default();
+        let limit = context.settings.reload_timeout.unwrap_or(limit);
+        match job::run(&command, limit, context).await {
+            Some(text) => {
+                log.error(&text);
+                last_error = Some(text);
+            }
+            None => {
+                for (job, _) in numbers.iter().filter_map(|number| jobs.get(*number)) {
+                    let dest = &job.resource.dest;
+                    crate::place::Unloaded::of(dest).clear();
+                    log.info(format!("Target config {dest} has been updated"));
+                }
+            }
+        }
+    }
+    match last_error {
+        None => 0,
+        Some(text) => {
+            log.fatal(text);
+            1
+        }
+    }
+}
+
+async fn read(config: &Config, paths: Vec<String>) -> Result<Data, String> {
+    let mut data = Data::default();
+    if paths.is_empty() {
+        return Ok(data);
+    }
+    let read = async { connect(config).await?.read(&paths).await };
+    let entries = read.await.map_err(|err| match err.hint() {
+        Some(hint) => format!("{err} ({hint})"),
+        None => err.to_string(),
+    })?;
+    let _ = data.apply(Update::All(entries));
+    Ok(data)
+}
+
+/// Does all that is due for one resource; the reload that is left for later, if one is.
+async fn process(
+    job: &mut Job,
+    data: &Data,
+    config: &Config,
+    context: &Context,
+) -> Result<Option<String>, String> {
+    let settings = &context.settings;
+    let Prepared::Due(work) = job.prepare(data, config.backend.matches_text(), context)? else {
+        return Ok(None);
+    };
+    match job::carry_out(*work, settings.group_reloads && !settings.sync_only, context).await {
+        Outcome::Done => Ok(None),
+        Outcome::Placed => {
+            let reload = job.resource.reload.as_deref().unwrap_or_default();
+            Ok(Some(reload_command(reload, job.resource.dest.as_str(), settings.strict)))
+        }
+        Outcome::Failed(text) | Outcome::NotLoaded(text) => Err(text),
+    }
+}
+
+/// Reads resources and templates, and says what is wrong; no backend is asked.
+pub(crate) fn validate(context: &Context) -> i32 {
+    let loaded = load::resources(context);
+    let mut problems = loaded.problems;
+    let count = loaded.resources.len();
+    for resource in loaded.resources {
+        if let Err(text) = context.settings.source(resource.backend.as_ref()) {
+            problems.push(format!("{}: {text}", resource.path));
+        }
+        let mut job = Job::new(resource);
+        if let Err(text) = job.load(context) {
+            problems.push(format!("{}: {text}", job.resource.path));
+        }
+    }
+    problems.iter().for_each(|problem| context.log.error(problem));
+    match problems.len() {
+        0 => {
+            context.log.info(format!("{count} template resources are valid"));
+            0
+        }
+        _ => 1,
+    }
+}
