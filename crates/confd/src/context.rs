@@ -40,7 +40,7 @@ pub(crate) struct Machine {
 
 impl World for Machine {
     fn now(&self) -> Option<Moment> {
-        let now = jiff::Zoned::now();
+        let now = jiff::Timestamp::now().to_zoned(crate::zone::local());
         let timestamp = now.timestamp();
         Some(Moment {
             seconds: timestamp.as_second(),

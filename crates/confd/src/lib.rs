@@ -29,6 +29,7 @@ mod runner;
 mod serve;
 mod settings;
 mod status;
+mod zone;
 
 use std::io::Write;
 

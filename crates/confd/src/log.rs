@@ -73,7 +73,7 @@ impl Log {
         let line = match self.form {
             Form::Text => {
                 let time = jiff::Timestamp::from_millisecond(now_ms()).unwrap_or_default();
-                let zoned = time.to_zoned(jiff::tz::TimeZone::system());
+                let zoned = time.to_zoned(crate::zone::local());
                 let offset = match zoned.offset().seconds() {
                     0 => "Z".to_owned(),
                     _ => zoned.strftime("%:z").to_string(),
