@@ -10,6 +10,7 @@ use crate::log::{Log, hostname};
 use crate::resolve;
 use crate::settings::Settings;
 use crate::status::Status;
+use crate::templates::Templates;
 
 /// What all of a run shares.
 pub(crate) struct Context {
@@ -17,6 +18,7 @@ pub(crate) struct Context {
     pub(crate) log: Log,
     pub(crate) status: Status,
     pub(crate) machine: Machine,
+    pub(crate) templates: Templates,
 }
 
 impl Context {
@@ -26,7 +28,7 @@ impl Context {
     }
 
     /// The directory of templates.
-    pub(crate) fn templates(&self) -> Utf8PathBuf {
+    pub(crate) fn templates_directory(&self) -> Utf8PathBuf {
         self.settings.confdir.join("templates")
     }
 }

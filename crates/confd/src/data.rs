@@ -108,6 +108,16 @@ pub(crate) fn is_covered(paths: &[String], matches_text: bool, key: &str) -> boo
     })
 }
 
+/// A pair whose key has something taken off, if what is left begins with a prefix.
+fn without(pair: &Pair, before: &str, prefix: &str) -> Option<Pair> {
+    let rest = pair.key().as_bytes().get(before.len()..)?;
+    let key = match rest.first() {
+        Some(b'/') => Text::from(rest),
+        _ => Text::from([b"/", rest].concat()),
+    };
+    key.as_bytes().starts_with(prefix.as_bytes()).then(|| Pair::new(key, pair.value().clone()))
+}
+
 impl Scope for View<'_> {
     fn value(&self, key: &str) -> Option<Text> {
         let before = self.before();
@@ -125,24 +135,30 @@ impl Scope for View<'_> {
 
     fn keys(&self, prefix: &str) -> Vec<Pair> {
         let before = self.before();
-        if before.is_empty() {
-            let from = (Bound::Included(prefix), Bound::Unbounded);
-            let all = self.data.entries.range::<str, _>(from);
-            let under = all.take_while(|(key, _)| key.starts_with(prefix));
-            let covered = under.filter(|(key, _)| self.is_covered(key));
-            return covered.map(|(_, pair)| pair.clone()).collect();
+        let takes_text_off = self.matches_text && !before.is_empty();
+        let whole = if takes_text_off { before.to_owned() } else { format!("{before}{prefix}") };
+        let mut pairs = Vec::new();
+        for path in self.paths {
+            // All keys of both begin with the longer one, or there are none.
+            let path = path.trim_end_matches('/');
+            let from = match (whole.starts_with(path), path.starts_with(&whole)) {
+                (true, _) => &whole,
+                (false, true) => path,
+                (false, false) => continue,
+            };
+            let all = self.data.entries.range::<str, _>((Bound::Included(from), Bound::Unbounded));
+            let under = all.take_while(|(key, _)| key.starts_with(from));
+            let covered =
+                under.filter(|(key, _)| self.matches_text || covers(path, key)).map(|(_, p)| p);
+            match before.is_empty() {
+                true => pairs.extend(covered.cloned()),
+                false => pairs.extend(covered.filter_map(|pair| without(pair, before, prefix))),
+            }
         }
-        let all = self.data.entries.range::<str, _>((Bound::Included(before), Bound::Unbounded));
-        let under = all.take_while(|(key, _)| key.starts_with(before));
-        let covered = under.filter(|(key, _)| self.is_covered(key));
-        let mut pairs: Vec<Pair> = covered
-            .filter_map(|(key, pair)| {
-                let rest = &key[before.len()..];
-                let rest = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
-                rest.starts_with(prefix).then(|| Pair::new(rest, pair.value().clone()))
-            })
-            .collect();
-        pairs.sort();
+        if self.paths.len() > 1 || takes_text_off {
+            pairs.sort();
+            pairs.dedup();
+        }
         pairs
     }
 
@@ -196,6 +212,10 @@ mod tests {
         assert_eq!(keys(&seen, "/"), ["/a", "/a/x"]);
         assert_eq!(seen.value("/a/x"), Some("/app/a/x".into()));
         assert_eq!(seen.value("/ab"), None);
+        let several = ["/app/a/x", "/app/a", "/other"].map(str::to_owned);
+        let seen = view(&data, &several, "/", false);
+        assert_eq!(keys(&seen, "/"), ["/app/a", "/app/a/x", "/other"]);
+        assert_eq!(keys(&seen, "/app/a/"), ["/app/a/x"]);
         let all = ["/".to_owned()];
         let seen = view(&data, &all, "/", false);
         assert_eq!(keys(&seen, "/app"), ["/app/a", "/app/a/x", "/app/ab", "/apple"]);

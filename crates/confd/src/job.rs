@@ -1,14 +1,14 @@
-//! One resource: its template compiled once, rendered against what there is, and what follows of it.
+//! One resource: its template rendered against what there is, and what follows of it.
 //!
 //! Two steps: [`Job::prepare`] decides, on this thread and without waiting, what is to be done;
 //! [`carry_out`] does it, and may wait for commands. What is in sync writes nothing anywhere.
 
 use std::io::Write;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use brickyard_template::{MissingKey, Options, Reads, Template};
-use camino::Utf8PathBuf;
+use brickyard_template::{Reads, Template};
 
 use crate::command;
 use crate::context::{Context, id_of};
@@ -19,13 +19,9 @@ use crate::place::{self, Found, Unloaded, Wanted, Way};
 use crate::resource::{Format, Resource};
 use crate::status::count;
 
-/// By what a file is known to be the same as before.
-type Stamp = (u64, u64, Option<SystemTime>);
-
 /// A resource with its template.
 pub(crate) struct Job {
     pub(crate) resource: Arc<Resource>,
-    template: Option<(Stamp, Template)>,
     /// What the last rendering looked at.
     reads: Option<Reads>,
     /// Whether the last reload failed; the note beside the file outlives us, where one can be made.
@@ -66,42 +62,15 @@ pub(crate) enum Outcome {
 
 impl Job {
     pub(crate) fn new(resource: Resource) -> Self {
-        Self { resource: Arc::new(resource), template: None, reads: None, is_unloaded: false }
+        Self { resource: Arc::new(resource), reads: None, is_unloaded: false }
     }
 
-    fn template_path(&self, context: &Context) -> Utf8PathBuf {
-        context.templates().join(&self.resource.src)
-    }
-
-    /// Compiles the template, if it is another one than last time.
-    pub(crate) fn load(&mut self, context: &Context) -> Result<(), String> {
-        use std::os::unix::fs::MetadataExt;
-        let path = self.template_path(context);
-        let meta = match std::fs::metadata(&path) {
-            Ok(meta) => meta,
-            Err(err) if err.kind() == std::io::ErrorKind::NotFound => {
-                return Err(format!("Missing template: {path}"));
-            }
-            Err(err) => return Err(format!("Unable to process template {path}, {err}")),
-        };
-        let stamp = (meta.ino(), meta.size(), meta.modified().ok());
-        if self.template.as_ref().is_some_and(|(known, _)| *known == stamp) {
-            return Ok(());
-        }
-        let wrong = |reason: String| format!("Unable to process template {path}, {reason}");
-        let text = std::fs::read(&path).map_err(|err| wrong(err.to_string()))?;
-        let name = path.file_name().unwrap_or_default();
-        let options = Options {
-            delimiters: self.resource.delimiters.clone(),
-            missing_key: match self.resource.error_on_missing_key {
-                true => MissingKey::Error,
-                false => MissingKey::NoValue,
-            },
-        };
-        let template = brickyard_template::parse_with(name, text, options)
-            .map_err(|err| wrong(err.to_string()))?;
-        self.template = Some((stamp, template));
-        Ok(())
+    /// The compiled template.
+    pub(crate) fn template(&self, context: &Context) -> Result<Rc<Template>, String> {
+        let resource = &self.resource;
+        let path = context.templates_directory().join(&resource.src);
+        let templates = &context.templates;
+        templates.get(&path, &resource.delimiters, resource.error_on_missing_key)
     }
 
     /// Renders the template and looks at the file.
@@ -111,9 +80,8 @@ impl Job {
         matches_text: bool,
         context: &Context,
     ) -> Result<Prepared, String> {
-        self.load(context)?;
+        let template = self.template(context)?;
         let resource = &self.resource;
-        let Some((_, template)) = &self.template else { return Ok(Prepared::InSync) };
         let view = View {
             data,
             paths: &resource.keys,
@@ -148,12 +116,14 @@ impl Job {
     fn compare(&self, wanted: Wanted, found: Found, context: &Context) -> Result<Prepared, String> {
         let (log, settings) = (&context.log, &context.settings);
         let dest = &wanted.dest;
-        found.differences.iter().for_each(|difference| log.info(difference));
+        if log.says(Level::Info) {
+            found.differences(&wanted).iter().for_each(|difference| log.info(difference));
+        }
         if settings.keep_stage_file {
             let kept = place::stage(&wanted, &found, false).map_err(|err| err.to_string())?;
             log.info(format!("Keeping staged file: {}", kept.path));
         }
-        if settings.diff && !found.is_in_sync() {
+        if settings.diff && !found.is_in_sync {
             let before = found.contents.as_deref().unwrap_or_default();
             let shown = diff::unified(dest.as_str(), before, &wanted.contents);
             // Nobody may be reading any more.
@@ -164,7 +134,7 @@ impl Job {
             return Ok(Prepared::InSync);
         }
         let resource = Arc::clone(&self.resource);
-        if found.is_in_sync() {
+        if found.is_in_sync {
             let reloads = resource.reload.is_some() && !settings.sync_only && !settings.strict;
             if reloads && (self.is_unloaded || Unloaded::of(dest).exists()) {
                 log.info(format!("Target config {dest} is in place, but was not loaded"));

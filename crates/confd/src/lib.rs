@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+mod backends;
 mod child;
 mod command;
 mod context;
@@ -29,6 +30,7 @@ mod runner;
 mod serve;
 mod settings;
 mod status;
+mod templates;
 mod zone;
 
 use std::io::Write;
@@ -62,7 +64,8 @@ pub fn main(program: &str, arguments: &[String]) -> i32 {
     };
     let machine = Machine { templates: settings.confdir.join("templates") };
     let status = status::Status::default();
-    let context = Context { settings, log, status, machine };
+    let templates = templates::Templates::default();
+    let context = Context { settings, log, status, machine, templates };
     if context.settings.validate {
         return once::validate(&context);
     }

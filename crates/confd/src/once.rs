@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use brickyard_source::{Config, Update, connect};
 
+use crate::backends::Backends;
 use crate::context::Context;
 use crate::data::Data;
 use crate::job::{self, Job, Outcome, Prepared, reload_command};
@@ -22,27 +23,25 @@ pub(crate) async fn run(context: &Context) -> i32 {
         log.error(&problem);
         last_error = Some(problem);
     }
-    let mut jobs: Vec<(Job, Config)> = Vec::new();
-    let mut paths: BTreeMap<Config, BTreeSet<String>> = BTreeMap::new();
+    let mut jobs: Vec<(Job, usize)> = Vec::new();
+    let mut backends = Backends::default();
     for resource in loaded.resources {
-        match context.settings.source(resource.backend.as_ref()) {
-            Ok(config) => {
-                paths.entry(config.clone()).or_default().extend(resource.keys.iter().cloned());
-                jobs.push((Job::new(resource), config));
-            }
+        match backends.number(&resource.backend, &resource.keys, &context.settings) {
+            Ok(number) => jobs.push((Job::new(resource), number)),
             Err(text) => {
                 log.error(&text);
                 last_error = Some(text);
             }
         }
     }
-    let mut sources: BTreeMap<Config, Data> = BTreeMap::new();
-    for (config, paths) in paths {
-        match read(&config, paths.into_iter().collect()).await {
-            Ok(data) => drop(sources.insert(config, data)),
+    let mut sources: Vec<Option<(Data, Config)>> = Vec::new();
+    for (config, paths) in backends.into_all() {
+        match read(&config, paths).await {
+            Ok(data) => sources.push(Some((data, config))),
             Err(text) => {
                 log.error(&text);
                 last_error = Some(text);
+                sources.push(None);
             }
         }
     }
@@ -52,8 +51,8 @@ pub(crate) async fn run(context: &Context) -> i32 {
         .collect();
     directories.iter().for_each(|directory| crate::place::sweep(directory));
     let mut reloads: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    for (number, (job, config)) in jobs.iter_mut().enumerate() {
-        let Some(data) = sources.get(config) else { continue };
+    for (number, (job, source)) in jobs.iter_mut().enumerate() {
+        let Some(Some((data, config))) = sources.get(*source) else { continue };
         match process(job, data, config, context).await {
             Ok(None) => {}
             Ok(Some(command)) => reloads.entry(command).or_default().push(number),
@@ -134,8 +133,8 @@ pub(crate) fn validate(context: &Context) -> i32 {
         if let Err(text) = context.settings.source(resource.backend.as_ref()) {
             problems.push(format!("{}: {text}", resource.path));
         }
-        let mut job = Job::new(resource);
-        if let Err(text) = job.load(context) {
+        let job = Job::new(resource);
+        if let Err(text) = job.template(context) {
             problems.push(format!("{}: {text}", job.resource.path));
         }
     }

@@ -25,18 +25,39 @@ pub(crate) struct Wanted {
 /// What there is at the place.
 #[derive(Debug)]
 pub(crate) struct Found {
-    /// What differs, as confd words it; nothing where the file is as it should be.
-    pub(crate) differences: Vec<String>,
-    /// What is there, if it was read.
+    /// Whether the file is as it should be.
+    pub(crate) is_in_sync: bool,
+    /// What is there, if anything is.
     pub(crate) contents: Option<Vec<u8>>,
+    /// Owner, group and mode of what is there.
+    has: (u32, u32, u32),
     /// The mode that the file gets.
     mode: u32,
 }
 
 impl Found {
-    /// Whether the file is as it should be.
-    pub(crate) fn is_in_sync(&self) -> bool {
-        self.contents.is_some() && self.differences.is_empty()
+    /// What differs, as confd words it; nothing where nothing was.
+    pub(crate) fn differences(&self, wanted: &Wanted) -> Vec<String> {
+        let mut differences = Vec::new();
+        let Some(contents) = self.contents.as_ref().filter(|_| !self.is_in_sync) else {
+            return differences;
+        };
+        let (dest, (uid, gid, mode)) = (&wanted.dest, self.has);
+        if uid != wanted.uid {
+            differences.push(format!("{dest} has UID {uid} should be {}", wanted.uid));
+        }
+        if gid != wanted.gid {
+            differences.push(format!("{dest} has GID {gid} should be {}", wanted.gid));
+        }
+        if mode != self.mode {
+            let (has, should) = (permissions(mode), permissions(self.mode));
+            differences.push(format!("{dest} has mode {has} should be {should}"));
+        }
+        if *contents != wanted.contents {
+            let (has, should) = (sum(contents), sum(&wanted.contents));
+            differences.push(format!("{dest} has md5sum {has} should be {should}"));
+        }
+        differences
     }
 }
 
@@ -46,32 +67,17 @@ pub(crate) fn look(wanted: &Wanted) -> io::Result<Found> {
         Ok(file) => file,
         Err(err) if err.kind() == ErrorKind::NotFound => {
             let mode = wanted.mode.unwrap_or(MODE_DEFAULT);
-            return Ok(Found { differences: Vec::new(), contents: None, mode });
+            return Ok(Found { is_in_sync: false, contents: None, has: (0, 0, 0), mode });
         }
         Err(err) => return Err(err),
     };
     let meta = file.metadata()?;
-    let has_mode = meta.mode() & 0o7777;
-    let mode = wanted.mode.unwrap_or(has_mode);
+    let has = (meta.uid(), meta.gid(), meta.mode() & 0o7777);
+    let mode = wanted.mode.unwrap_or(has.2);
     let mut contents = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0) + 1);
     file.read_to_end(&mut contents)?;
-    let dest = &wanted.dest;
-    let mut differences = Vec::new();
-    if meta.uid() != wanted.uid {
-        differences.push(format!("{dest} has UID {} should be {}", meta.uid(), wanted.uid));
-    }
-    if meta.gid() != wanted.gid {
-        differences.push(format!("{dest} has GID {} should be {}", meta.gid(), wanted.gid));
-    }
-    if has_mode != mode {
-        let (has, should) = (permissions(has_mode), permissions(mode));
-        differences.push(format!("{dest} has mode {has} should be {should}"));
-    }
-    if contents != wanted.contents {
-        let (has, should) = (sum(&contents), sum(&wanted.contents));
-        differences.push(format!("{dest} has md5sum {has} should be {should}"));
-    }
-    Ok(Found { differences, contents: Some(contents), mode })
+    let is_in_sync = has == (wanted.uid, wanted.gid, mode) && contents == wanted.contents;
+    Ok(Found { is_in_sync, contents: Some(contents), has, mode })
 }
 
 fn sum(bytes: &[u8]) -> String {
@@ -222,15 +228,16 @@ mod tests {
         let dest = Utf8PathBuf::from_path_buf(directory.path().join("f")).expect("it is UTF-8");
         let new = wanted(&dest, "one\n", Some(0o600));
         let found = look(&new).expect("it can be looked at");
-        assert!(!found.is_in_sync() && found.differences.is_empty());
+        assert!(!found.is_in_sync && found.differences(&new).is_empty());
         let staged = stage(&new, &found, false).expect("it is writable");
         let name = staged.path.file_name().expect("it has a name").to_owned();
         assert!(name.starts_with(".f") && name.len() == 2 + MARK_LENGTH, "{name}");
         assert_eq!(staged.put(&new).expect("it is writable"), Way::Renamed);
-        assert!(look(&new).expect("it is there").is_in_sync());
+        assert!(look(&new).expect("it is there").is_in_sync);
         // Without a mode it keeps the one that it has.
-        assert!(look(&wanted(&dest, "one\n", None)).expect("it is there").is_in_sync());
-        let other = look(&wanted(&dest, "two\n", Some(0o644))).expect("it is there");
+        assert!(look(&wanted(&dest, "one\n", None)).expect("it is there").is_in_sync);
+        let two = wanted(&dest, "two\n", Some(0o644));
+        let other = look(&two).expect("it is there");
         let expected = [
             format!("{dest} has mode -rw------- should be -rw-r--r--"),
             format!(
@@ -238,7 +245,7 @@ mod tests {
                  should be c193497a1a06b2c72230e6146ff47080"
             ),
         ];
-        assert_eq!(other.differences, expected);
+        assert_eq!(other.differences(&two), expected);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! compared, and nothing happens where nothing differs. So it does no harm to look once too often,
 //! and a change is never lost while another one is under way: the resource is looked at once more.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::backends::Backends;
 use crate::child::Child;
 use crate::context::Context;
 use crate::data::{Data, is_covered};
@@ -165,48 +166,45 @@ impl<'a> Runner<'a> {
         let loaded = load::resources(self.context);
         loaded.problems.iter().for_each(|problem| self.context.log.error(problem));
         let is_good = loaded.problems.is_empty();
-        let mut before: Vec<(u64, Slot)> = std::mem::take(&mut self.slots).into_iter().collect();
-        let mut feeds: BTreeMap<Config, BTreeSet<String>> = BTreeMap::new();
-        let mut slots: Vec<(u64, Slot, Config)> = Vec::new();
+        let before = std::mem::take(&mut self.slots).into_iter();
+        let mut before: HashMap<_, _> =
+            before.map(|(id, slot)| (slot.job.resource.path.clone(), (id, slot))).collect();
+        let mut backends = Backends::default();
+        let mut slots: Vec<(u64, Slot)> = Vec::new();
         for resource in loaded.resources {
-            let config = match self.context.settings.source(resource.backend.as_ref()) {
-                Ok(config) => config,
+            let own = &resource.backend;
+            let number = match backends.number(own, &resource.keys, &self.context.settings) {
+                Ok(number) => number,
                 Err(text) => {
                     self.context.log.error(format!("{}: {text}", resource.path));
                     continue;
                 }
             };
-            feeds.entry(config.clone()).or_default().extend(resource.keys.iter().cloned());
-            let same = before.iter().position(|(_, slot)| *slot.job.resource == resource);
-            let (id, slot) = match same {
-                Some(at) => before.swap_remove(at),
-                None => {
+            let (id, mut slot) = match before.remove(&resource.path) {
+                Some((id, slot)) if *slot.job.resource == resource => (id, slot),
+                _ => {
                     self.next_id += 1;
                     (self.next_id, Slot::new(resource))
                 }
             };
-            slots.push((id, slot, config));
+            slot.feed = number;
+            slots.push((id, slot));
         }
         // One that cannot be read for the moment goes on as it was.
-        if !is_good {
-            for (id, slot) in before {
-                let own = slot.job.resource.backend.as_ref();
-                if slot.job.resource.path.exists()
-                    && !slots
-                        .iter()
-                        .any(|(_, new, _)| new.job.resource.path == slot.job.resource.path)
-                    && let Ok(config) = self.context.settings.source(own)
-                {
-                    let paths = slot.job.resource.keys.iter().cloned();
-                    feeds.entry(config.clone()).or_default().extend(paths);
-                    slots.push((id, slot, config));
-                }
+        for (id, mut slot) in before.into_values() {
+            let resource = &slot.job.resource;
+            let number = backends.number(&resource.backend, &resource.keys, &self.context.settings);
+            if !is_good
+                && resource.path.exists()
+                && let Ok(number) = number
+            {
+                slot.feed = number;
+                slots.push((id, slot));
             }
         }
-        self.set_feeds(feeds);
+        self.set_feeds(backends);
         self.index.clear();
-        for (id, mut slot, config) in slots {
-            slot.feed = self.feeds.iter().position(|feed| feed.config == config).unwrap_or(0);
+        for (id, slot) in slots {
             for path in &slot.job.resource.keys {
                 self.index.entry((slot.feed, path.clone())).or_default().push(id);
             }
@@ -219,10 +217,9 @@ impl<'a> Runner<'a> {
     }
 
     /// Keeps the feeds that are still asked for the same, and begins the others.
-    fn set_feeds(&mut self, wanted: BTreeMap<Config, BTreeSet<String>>) {
+    fn set_feeds(&mut self, backends: Backends) {
         let mut before = std::mem::take(&mut self.feeds);
-        for (config, paths) in wanted {
-            let paths: Vec<String> = paths.into_iter().collect();
+        for (config, paths) in backends.into_all() {
             let same = before.iter().position(|feed| feed.config == config);
             let mut feed = match same {
                 Some(at) => before.swap_remove(at),
@@ -248,7 +245,7 @@ impl<'a> Runner<'a> {
 
     fn watch_directories(&mut self, resources: &[camino::Utf8PathBuf]) {
         let Some(directories) = &mut self.directories else { return };
-        let templates = load::directories_below(&self.context.templates());
+        let templates = load::directories_below(&self.context.templates_directory());
         for directory in resources.iter().chain(&templates) {
             if let Err(err) = directories.watch(directory.as_std_path()) {
                 self.context.log.debug(format!("{directory} cannot be watched: {err}"));
@@ -351,6 +348,7 @@ impl<'a> Runner<'a> {
     /// Looks at everything that is due, and begins what follows.
     fn advance(&mut self) {
         let now = Instant::now();
+        self.context.templates.look_again();
         while let Some((at, id)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
             self.timers.remove(&(at, id));
             self.ready.insert(id);

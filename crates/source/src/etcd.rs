@@ -140,11 +140,11 @@ fn end(path: &str) -> String {
 /// Paths without those that others cover already.
 fn outermost(paths: &[String]) -> Vec<String> {
     let mut sorted: Vec<&String> = paths.iter().collect();
-    sorted.sort();
+    // By their parts, so that what a path covers follows it without anything between.
+    sorted.sort_by(|a, b| a.split('/').cmp(b.split('/')));
     let mut kept: Vec<String> = Vec::new();
     for path in sorted {
-        // Of those before it in the order the last need not be the one that covers it.
-        if !kept.iter().rev().any(|known| covers(known, path)) {
+        if !kept.last().is_some_and(|known| covers(known, path)) {
             kept.push(path.clone());
         }
     }
@@ -328,6 +328,7 @@ mod tests {
     fn paths_that_others_cover_are_not_asked_for() {
         let paths = strings(&["/b", "/a/x", "/a", "/a-b", "/a/x/y", "/b"]);
         assert_eq!(outermost(&paths), strings(&["/a", "/a-b", "/b"]));
+        assert_eq!(outermost(&strings(&["/a-b", "/a/b", "/a"])), strings(&["/a", "/a-b"]));
         assert_eq!(outermost(&strings(&["/", "/a"])), strings(&["/"]));
     }
 
