@@ -25,6 +25,7 @@ import tempfile
 import threading
 import time
 
+import bench_confd
 import bench_engine
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
@@ -466,9 +467,9 @@ def main():
     parser.add_argument("--json", metavar="FILE", help="write the figures there, too")
     arguments = parser.parse_args()
     binary = find_binary(sys.argv[1:])
-    counts = {"up": 5, "again": 10, "key": 50, "replaced": 5, "engine": 40}
+    counts = {"up": 5, "again": 10, "key": 50, "replaced": 5, "engine": 40, "confd": 15}
     if arguments.quick:
-        counts = {"up": 1, "again": 3, "key": 10, "replaced": 1, "engine": 10}
+        counts = {"up": 1, "again": 3, "key": 10, "replaced": 1, "engine": 10, "confd": 3}
     base = os.environ.get("BRICKYARD_ROOT")
     docker_reason = Dockerd.reason_against()
     with tempfile.TemporaryDirectory(prefix="brickyard-bench-", dir=base) as name:
@@ -483,12 +484,14 @@ def main():
             figures, idle_figures = measure(yard, binary, docker, counts)
             engine, engine_reason = bench_engine.measure(
                 binary, directory, docker, counts["engine"], say)
+            confd = bench_confd.measure(binary, counts["confd"], say)
         finally:
             yard("down", "-v")
             if docker:
                 docker.remove()
     report(figures, idle_figures, docker_reason)
     bench_engine.report(engine, engine_reason)
+    bench_confd.report(confd)
     line = json.dumps({"services": SERVICES, "bars_ms": BARS, "figures": figures,
                        "idle": idle_figures, "engine": engine, "docker": docker_reason or "run"})
     print(line)
