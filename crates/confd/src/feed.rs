@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use brickyard_source::{Config, Error, Source, Update};
+use brickyard_source::{Config, Error, Source, Update, Watching};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
@@ -19,8 +19,8 @@ pub(crate) enum News {
     Update(Update),
     /// It cannot be read; it is tried again.
     Trouble(Error),
-    /// It cannot be watched, and is read every so often.
-    Polled(&'static str),
+    /// It cannot be watched, for a reason, and is read every so often.
+    Polled(&'static str, String),
 }
 
 /// What is followed.
@@ -70,19 +70,21 @@ async fn session(
         }
     };
     let tell = async |what: News| news.send((follow.number, what)).await.is_ok();
-    if follow.watches
-        && let Some(mut watch) = connected.watch(&follow.paths).await?
-    {
-        loop {
-            let update = watch.next().await?;
-            *failures = 0;
-            if !tell(News::Update(update)).await {
-                return Ok(());
+    if follow.watches {
+        match connected.watch(&follow.paths).await? {
+            Watching::Watch(mut watch) => loop {
+                let update = watch.next().await?;
+                *failures = 0;
+                if !tell(News::Update(update)).await {
+                    return Ok(());
+                }
+            },
+            Watching::Poll(why) => {
+                if !tell(News::Polled(connected.name(), why)).await {
+                    return Ok(());
+                }
             }
         }
-    }
-    if follow.watches && !tell(News::Polled(connected.name())).await {
-        return Ok(());
     }
     loop {
         let entries = connected.read(&follow.paths).await?;

@@ -307,11 +307,11 @@ impl<'a> Runner<'a> {
                     feed.trouble = Some(text);
                 }
             }
-            News::Polled(name) => {
+            News::Polled(name, why) => {
                 if !std::mem::replace(&mut feed.is_polled, true) {
                     let every = self.context.settings.interval;
                     log.info(format!(
-                        "Backend {name} cannot be watched; it is read every {every:?}"
+                        "Backend {name} cannot be watched: {why}; it is read every {every:?}"
                     ));
                 }
             }

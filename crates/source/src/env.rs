@@ -7,7 +7,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{Config, Entries, Result, Source, Watch};
+use crate::{Config, Entries, Result, Source, Watching};
 
 /// Environment variables, as they were when this was made.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl Source for Environment {
         Ok(self.entries(paths))
     }
 
-    async fn watch(&self, _: &[String]) -> Result<Option<Box<dyn Watch>>> {
-        Ok(None)
+    async fn watch(&self, _: &[String]) -> Result<Watching> {
+        Ok(Watching::Poll("variables of a process do not change".to_owned()))
     }
 }

@@ -15,7 +15,7 @@ use etcd_client::{
     WatchClient, WatchOptions, WatchStream,
 };
 
-use crate::{Config, Entries, Error, Result, Source, Update, Watch, covers};
+use crate::{Config, Entries, Error, Result, Source, Update, Watch, Watching, covers};
 
 /// The most operations of a transaction that servers take by default.
 const OPERATIONS_MAX: usize = 128;
@@ -256,12 +256,12 @@ impl Source for Etcd {
         Ok(self.snapshot(&outermost(paths)).await?.0)
     }
 
-    async fn watch(&self, paths: &[String]) -> Result<Option<Box<dyn Watch>>> {
+    async fn watch(&self, paths: &[String]) -> Result<Watching> {
         let paths = outermost(paths);
         let (entries, revision) = self.snapshot(&paths).await?;
         let stream = self.open_watch(&paths, revision + 1).await?;
         let node = self.node.clone();
-        Ok(Some(Box::new(EtcdWatch { node, paths, first: Some(entries), stream })))
+        Ok(Watching::Watch(Box::new(EtcdWatch { node, paths, first: Some(entries), stream })))
     }
 }
 

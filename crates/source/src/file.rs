@@ -14,7 +14,7 @@ use brickyard_core::path::Pattern;
 use brickyard_sys::directories::Directories;
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::{Config, Entries, Error, Result, Source, Update, Watch, tree};
+use crate::{Config, Entries, Error, Result, Source, Update, Watch, Watching, tree};
 
 /// Files, and directories of files.
 #[derive(Debug, Clone)]
@@ -132,8 +132,8 @@ impl Source for Files {
         Ok(self.entries(paths)?.0)
     }
 
-    async fn watch(&self, paths: &[String]) -> Result<Option<Box<dyn Watch>>> {
-        Ok(Some(Box::new(FileWatch {
+    async fn watch(&self, paths: &[String]) -> Result<Watching> {
+        Ok(Watching::Watch(Box::new(FileWatch {
             files: self.clone(),
             paths: paths.to_vec(),
             directories: Directories::new().map_err(|err| no_notice(&err))?,

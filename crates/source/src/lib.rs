@@ -16,6 +16,7 @@ mod error;
 mod etcd;
 mod file;
 mod memory;
+mod redis;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ pub use error::Error;
 pub use etcd::Etcd;
 pub use file::Files;
 pub use memory::Memory;
+pub use redis::Redis;
 
 /// The result of a source's call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -55,9 +57,16 @@ pub trait Source: Send + Sync {
     /// All keys that the paths cover, as of one moment where the server can tell.
     async fn read(&self, paths: &[String]) -> Result<Entries>;
 
-    /// A watch of what the paths cover, or nothing where changes are not told of: then it has to be
-    /// read again now and then.
-    async fn watch(&self, paths: &[String]) -> Result<Option<Box<dyn Watch>>>;
+    /// A watch of what the paths cover, where changes are told of.
+    async fn watch(&self, paths: &[String]) -> Result<Watching>;
+}
+
+/// How one learns of changes.
+pub enum Watching {
+    /// They are told of.
+    Watch(Box<dyn Watch>),
+    /// They are not, for this reason: it has to be read again now and then.
+    Poll(String),
 }
 
 /// A watch that goes on until it fails.
@@ -94,6 +103,7 @@ pub async fn connect(config: &Config) -> Result<Arc<dyn Source>> {
         Backend::Env => Arc::new(Environment::new(config)),
         Backend::File => Arc::new(Files::new(config)?),
         Backend::Etcd => Arc::new(Etcd::connect(config).await?),
+        Backend::Redis => Arc::new(Redis::new(config)?),
         other => {
             return Err(Error::Config {
                 message: format!("the backend {other} is not supported yet"),

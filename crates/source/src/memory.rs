@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use crate::{Entries, Error, Result, Source, Update, Watch, covers};
+use crate::{Entries, Error, Result, Source, Update, Watch, Watching, covers};
 
 /// Keys in memory; clones share them.
 #[derive(Debug, Clone, Default)]
@@ -94,14 +94,14 @@ impl Source for Memory {
         self.with(|state| if state.is_away { Err(away()) } else { Ok(all(state, paths)) })
     }
 
-    async fn watch(&self, paths: &[String]) -> Result<Option<Box<dyn Watch>>> {
+    async fn watch(&self, paths: &[String]) -> Result<Watching> {
         let begun = self.with(|state| match state.is_away {
             true => Err(away()),
             false => Ok((all(state, paths), state.history.len(), state.failures)),
         });
         let (first, seen, failures) = begun?;
         let paths = paths.to_vec();
-        Ok(Some(Box::new(MemoryWatch {
+        Ok(Watching::Watch(Box::new(MemoryWatch {
             source: self.clone(),
             paths,
             first: Some(first),

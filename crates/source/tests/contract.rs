@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use brickyard_source::{Entries, Memory, Source, Update, Watch};
+use brickyard_source::{Entries, Memory, Source, Update, Watch, Watching};
 use brickyard_testkit::Etcd;
 use tokio::time::timeout;
 
-use crate::subjects::{InEtcd, InMemory, Subject};
+use crate::subjects::{InEtcd, InMemory, InRedis, Subject, redis_server};
 
 /// How long something that happens by itself may take.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -29,7 +29,10 @@ struct Mirror {
 impl Mirror {
     async fn of(source: &dyn Source, watched: &[&str]) -> Self {
         let watch = source.watch(&paths(watched)).await.expect("it answers");
-        let mut watch = watch.expect("it can be watched");
+        let mut watch = match watch {
+            Watching::Watch(watch) => watch,
+            Watching::Poll(why) => panic!("it cannot be watched: {why}"),
+        };
         let first = timeout(DEADLINE, watch.next()).await.expect("in time").expect("it answers");
         let Update::All(entries) = first else { panic!("the first is everything: {first:?}") };
         Self { watch, entries }
@@ -176,4 +179,6 @@ macro_rules! contracts {
 contracts! {
     memory: InMemory(Memory::default());
     etcd: InEtcd(Etcd::start());
+    redis: InRedis(redis_server(), "/");
+    redis_with_colons: InRedis(redis_server(), ":");
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use brickyard_source::{Backend, Config, Entries, Error, Files, Source, Update};
+use brickyard_source::{Backend, Config, Entries, Error, Files, Source, Update, Watching};
 use camino::Utf8PathBuf;
 use tokio::time::timeout;
 
@@ -59,7 +59,8 @@ async fn no_way_of_changing_a_file_is_missed() {
     std::fs::write(&file, "k: 0\n").expect("it is new");
     let files = source(&[file.clone(), path.join("more")], "*");
     std::fs::create_dir(path.join("more")).expect("it is new");
-    let mut watch = files.watch(&["/".to_owned()]).await.expect("it can").expect("it watches");
+    let watching = files.watch(&["/".to_owned()]).await.expect("it can");
+    let Watching::Watch(mut watch) = watching else { panic!("files can be watched") };
     let mut expect = async |key: &str, expected: &str| loop {
         let next = timeout(Duration::from_secs(10), watch.next()).await;
         match next.unwrap_or_else(|_| panic!("{key} does not become {expected}")) {

@@ -3,4 +3,5 @@
 mod contract;
 mod environment;
 mod file;
+mod redis;
 mod subjects;

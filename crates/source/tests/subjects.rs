@@ -1,10 +1,12 @@
 //! What the contract is held against: a source, and a way to change what it reads.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use brickyard_source::{Backend, Config, Memory, Source, connect};
-use brickyard_testkit::Etcd;
+use brickyard_testkit::{DEADLINE, Etcd, Server, wait_for};
 
 /// A source with its other side.
 #[async_trait]
@@ -62,6 +64,75 @@ impl Subject for InEtcd {
 
     async fn remove(&self, key: &str) {
         self.0.delete(key);
+    }
+
+    async fn go_away(&mut self) {
+        self.0.kill();
+    }
+
+    async fn come_back(&mut self) {
+        self.0.start_again();
+    }
+}
+
+/// A Redis that tells of changes; keys are set through its own protocol, written by hand.
+pub(crate) struct InRedis(pub(crate) Server, pub(crate) &'static str);
+
+pub(crate) fn redis_server() -> Server {
+    Server::start("redis-server", "redis-server", 1, |directory, ports| {
+        let flags = [
+            ("port", ports[0].to_string()),
+            ("bind", "127.0.0.1".to_owned()),
+            ("dir", directory.to_string()),
+            ("appendonly", "yes".to_owned()),
+            ("notify-keyspace-events", "KEA".to_owned()),
+        ];
+        flags.into_iter().flat_map(|(name, value)| [format!("--{name}"), value]).collect()
+    })
+}
+
+/// Sends a command, and returns the first line of the answer.
+pub(crate) fn redis(server: &Server, words: &[&[u8]]) -> String {
+    let mut request = format!("*{}\r\n", words.len()).into_bytes();
+    for word in words {
+        request.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+        request.extend_from_slice(word);
+        request.extend_from_slice(b"\r\n");
+    }
+    // One that has just started may still be loading.
+    wait_for("redis answers", DEADLINE, || {
+        let mut stream = TcpStream::connect(server.address()).ok()?;
+        stream.write_all(&request).ok()?;
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).ok()?;
+        (!line.starts_with("-LOADING")).then_some(line)
+    })
+}
+
+impl InRedis {
+    fn name(&self, key: &str) -> Vec<u8> {
+        match self.1 {
+            "/" => key.to_owned().into_bytes(),
+            separator => key.trim_start_matches('/').replace('/', separator).into_bytes(),
+        }
+    }
+}
+
+#[async_trait]
+impl Subject for InRedis {
+    async fn source(&self) -> Arc<dyn Source> {
+        let mut config = Config::new(Backend::Redis);
+        config.nodes = vec![self.0.address()];
+        config.separator = self.1.to_owned();
+        connect(&config).await.expect("it is an address")
+    }
+
+    async fn set(&self, key: &str, value: &[u8]) {
+        assert_eq!(redis(&self.0, &[b"SET", &self.name(key), value]), "+OK\r\n");
+    }
+
+    async fn remove(&self, key: &str) {
+        assert_eq!(redis(&self.0, &[b"DEL", &self.name(key)]), ":1\r\n");
     }
 
     async fn go_away(&mut self) {

@@ -83,7 +83,9 @@ fn what_cannot_be_watched_is_rendered_all_the_same() {
     confdir.resource("a", "{{getv \"/k\"}}", "");
     let running = confdir.start(&["-watch", "-backend", "env", "-interval", "1"]);
     confdir.wait_for("out/a", "1");
-    running.wait_to_say("Backend env cannot be watched; it is read every 1s");
+    running.wait_to_say(
+        "Backend env cannot be watched: variables of a process do not change; it is read every 1s",
+    );
     // The file is put right by the next look.
     confdir.write("out/a", "somebody else's");
     confdir.wait_for("out/a", "1");
