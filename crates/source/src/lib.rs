@@ -18,6 +18,7 @@ mod file;
 mod memory;
 mod redis;
 mod tree;
+mod zookeeper;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub use etcd::Etcd;
 pub use file::Files;
 pub use memory::Memory;
 pub use redis::Redis;
+pub use zookeeper::ZooKeeper;
 
 /// The result of a source's call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -104,6 +106,7 @@ pub async fn connect(config: &Config) -> Result<Arc<dyn Source>> {
         Backend::File => Arc::new(Files::new(config)?),
         Backend::Etcd => Arc::new(Etcd::connect(config).await?),
         Backend::Redis => Arc::new(Redis::new(config)?),
+        Backend::Zookeeper => Arc::new(ZooKeeper::new(config)),
         other => {
             return Err(Error::Config {
                 message: format!("the backend {other} is not supported yet"),

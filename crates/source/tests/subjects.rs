@@ -17,6 +17,10 @@ pub(crate) trait Subject: Send {
     async fn set(&self, key: &str, value: &[u8]);
     /// Removes a key from outside.
     async fn remove(&self, key: &str);
+    /// Whether a directory of keys may be a key itself.
+    fn has_inner_values(&self) -> bool {
+        true
+    }
     /// Ends the server.
     async fn go_away(&mut self);
     /// Starts it again.
@@ -133,6 +137,80 @@ impl Subject for InRedis {
 
     async fn remove(&self, key: &str) {
         assert_eq!(redis(&self.0, &[b"DEL", &self.name(key)]), ":1\r\n");
+    }
+
+    async fn go_away(&mut self) {
+        self.0.kill();
+    }
+
+    async fn come_back(&mut self) {
+        self.0.start_again();
+    }
+}
+
+pub(crate) struct InZooKeeper(pub(crate) Server);
+
+pub(crate) fn zookeeper_server() -> Server {
+    Server::start("java", "zookeeper", 1, |directory, ports| {
+        let file = directory.join("zoo.cfg");
+        let settings = format!(
+            "tickTime=500\ndataDir={directory}/data\nclientPort={}\nclientPortAddress=127.0.0.1\n\
+             admin.enableServer=false\n",
+            ports[0]
+        );
+        std::fs::write(&file, settings).expect("it is new");
+        let classes = "/usr/share/java/*";
+        let main = "org.apache.zookeeper.server.quorum.QuorumPeerMain";
+        ["-Xmx64m", "-cp", classes, main, file.as_str()].map(str::to_owned).to_vec()
+    })
+}
+
+impl InZooKeeper {
+    async fn client(&self) -> zookeeper_client::Client {
+        let connecting = async {
+            loop {
+                // One that has just started refuses at first.
+                match zookeeper_client::Client::connect(&self.0.address()).await {
+                    Ok(client) => return client,
+                    Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+                }
+            }
+        };
+        tokio::time::timeout(DEADLINE, connecting).await.expect("zookeeper answers")
+    }
+}
+
+#[async_trait]
+impl Subject for InZooKeeper {
+    async fn source(&self) -> Arc<dyn Source> {
+        drop(self.client().await);
+        let mut config = Config::new(Backend::Zookeeper);
+        config.nodes = vec![self.0.address()];
+        connect(&config).await.expect("it is an address")
+    }
+
+    async fn set(&self, key: &str, value: &[u8]) {
+        use zookeeper_client::{Acls, CreateMode, Error};
+        let client = self.client().await;
+        let options = CreateMode::Persistent.with_acls(Acls::anyone_all());
+        if let Some((above, _)) = key.rsplit_once('/').filter(|(above, _)| !above.is_empty()) {
+            client.mkdir(above, &options).await.expect("it can be made");
+        }
+        match client.create(key, value, &options).await {
+            Ok(_) => {}
+            Err(Error::NodeExists) => {
+                let _ = client.set_data(key, value, None).await.expect("it is there");
+            }
+            Err(err) => panic!("{err}"),
+        }
+    }
+
+    async fn remove(&self, key: &str) {
+        self.client().await.delete(key, None).await.expect("it is there");
+    }
+
+    fn has_inner_values(&self) -> bool {
+        false
     }
 
     async fn go_away(&mut self) {
