@@ -11,13 +11,16 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod consul;
 mod env;
 mod error;
 mod etcd;
 mod file;
+mod http;
 mod memory;
 mod redis;
 mod tree;
+mod vault;
 mod zookeeper;
 
 use std::collections::BTreeMap;
@@ -27,12 +30,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use config::{Backend, Config, Login, Tls};
+pub use consul::Consul;
 pub use env::Environment;
 pub use error::Error;
 pub use etcd::Etcd;
 pub use file::Files;
 pub use memory::Memory;
 pub use redis::Redis;
+pub use vault::Vault;
 pub use zookeeper::ZooKeeper;
 
 /// The result of a source's call.
@@ -105,6 +110,8 @@ pub async fn connect(config: &Config) -> Result<Arc<dyn Source>> {
         Backend::Env => Arc::new(Environment::new(config)),
         Backend::File => Arc::new(Files::new(config)?),
         Backend::Etcd => Arc::new(Etcd::connect(config).await?),
+        Backend::Consul => Arc::new(Consul::new(config)?),
+        Backend::Vault => Arc::new(Vault::new(config)?),
         Backend::Redis => Arc::new(Redis::new(config)?),
         Backend::Zookeeper => Arc::new(ZooKeeper::new(config)),
         other => {

@@ -6,6 +6,7 @@ use brickyard_source::{Entries, Memory, Source, Update, Watch, Watching};
 use brickyard_testkit::Etcd;
 use tokio::time::timeout;
 
+use crate::consul::InConsul;
 use crate::subjects::{
     InEtcd, InMemory, InRedis, InZooKeeper, Subject, redis_server, zookeeper_server,
 };
@@ -185,6 +186,7 @@ contracts! {
     memory: InMemory(Memory::default());
     etcd: InEtcd(Etcd::start());
     redis: InRedis(redis_server(), "/");
+    consul: InConsul::start();
     zookeeper: InZooKeeper(zookeeper_server());
     redis_with_colons: InRedis(redis_server(), ":");
 }

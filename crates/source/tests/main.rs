@@ -1,7 +1,10 @@
 //! One contract for all sources, the fake and real servers alike, and what is each one's own.
 
+mod consul;
 mod contract;
 mod environment;
 mod file;
 mod redis;
+mod stand_in;
 mod subjects;
+mod vault;
