@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::quote::quote;
+use crate::quote::{decode, quote};
 use crate::value::{ANY_MAP, ANYS, Text, Value};
 
 /// How deep JSON nests: reading and dropping it takes stack.
@@ -37,17 +37,18 @@ impl Reader<'_> {
     }
 
     fn invalid(&self, context: &str) -> String {
-        match self.peek() {
-            None => "unexpected end of JSON input".to_owned(),
-            Some(b'\'') => format!("invalid character '\\'' {context}"),
-            Some(b'"') => format!("invalid character '\"' {context}"),
-            Some(byte) => {
-                // Go shows the byte, not the character that it may belong to.
-                let mut bytes = [0; 4];
-                let shown = char::from(byte).encode_utf8(&mut bytes);
-                format!("invalid character {} {context}", quote(shown.as_bytes(), '\'', false))
-            }
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        if rest.is_empty() {
+            return "unexpected end of JSON input".to_owned();
         }
+        let shown = match decode(rest) {
+            (Some(found), _) => {
+                let mut bytes = [0; 4];
+                quote(found.encode_utf8(&mut bytes).as_bytes(), '\'', false)
+            }
+            (None, _) => format!("'\\x{:02x}'", rest[0]),
+        };
+        format!("invalid character {shown} {context}")
     }
 
     fn value(&mut self, depth: usize) -> Result<Value, String> {

@@ -110,6 +110,9 @@ enum Step {
     End(ListEnd),
 }
 
+/// What the clause of a block is called in messages.
+const BLOCK: &str = "block clause";
+
 impl<'a> Parser<'a> {
     fn show(&self, item: &Item<'_>) -> String {
         let text = || quote::lossy(item.text);
@@ -261,8 +264,13 @@ impl<'a> Parser<'a> {
     /// The list of a definition, with variables of its own.
     fn body(&mut self, name: Text, context: &str) -> Result<()> {
         let outer = std::mem::take(&mut self.frame);
+        let clause = self.items[0];
         let (list, end) = self.item_list()?;
         if let ListEnd::Else = end {
+            if context == BLOCK {
+                // Go complains in the name of the tree around, which has read no further.
+                self.items[0] = clause;
+            }
             return self.error(format!("unexpected {} in {context}", end.text()));
         }
         self.add(name, list)?;
@@ -388,12 +396,11 @@ impl<'a> Parser<'a> {
     }
 
     fn block(&mut self) -> Result<Statement> {
-        const CONTEXT: &str = "block clause";
         let item = self.next_non_space();
-        let name = self.template_name(&item, CONTEXT)?;
-        let pipe = self.pipeline(CONTEXT, Kind::RightDelim)?;
+        let name = self.template_name(&item, BLOCK)?;
+        let pipe = self.pipeline(BLOCK, Kind::RightDelim)?;
         self.enter("max nesting depth exceeded")?;
-        self.body(name.clone(), CONTEXT)?;
+        self.body(name.clone(), BLOCK)?;
         self.nesting -= 1;
         Ok(Statement::Template(Call { position: item.position, name, pipe: Some(pipe) }))
     }

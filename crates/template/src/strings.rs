@@ -41,14 +41,12 @@ pub(crate) const TABLE: &[Definition] = &[
         Run::Pure(trim_suffix),
         "the first text without the second at its end",
     ),
-    Confd
-        .row(
-            "replace",
-            &[Str, Str, Str],
-            Run::Pure(replace),
-            "`replace s old new n`: the first `n` places of `old` in `s` replaced; all of them for -1 or without `n`",
-        )
-        .and_more(Int),
+    Confd.row(
+        "replace",
+        &[Str, Str, Str, Int],
+        Run::Pure(replace),
+        "`replace s old new n`: the first `n` places of `old` in `s` replaced; all of them for -1",
+    ),
     Abtreece.row(
         "trimPrefix",
         &[Str, Str],
@@ -239,11 +237,7 @@ fn join_bytes(texts: &[&[u8]], separator: &[u8]) -> Result<Vec<u8>, String> {
 
 fn replace(values: &[Value]) -> Answer {
     let (old, new) = (bytes(values, 1), bytes(values, 2));
-    let most = match values.len() {
-        3 => usize::MAX,
-        4 => usize::try_from(int(values, 3)).unwrap_or(usize::MAX),
-        count => return Err(format!("takes 3 or 4 arguments, not {count}")),
-    };
+    let most = usize::try_from(int(values, 3)).unwrap_or(usize::MAX);
     let mut parts;
     if old.is_empty() {
         // An empty text is found before every character and at the end.

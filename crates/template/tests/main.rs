@@ -3,6 +3,7 @@
 
 mod anything;
 mod data;
+mod differential;
 mod functions;
 mod golden;
 mod limits;
