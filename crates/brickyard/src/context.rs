@@ -37,6 +37,11 @@ impl Context {
         Self { global, environment }
     }
 
+    /// The caller's variables.
+    pub(crate) fn environment(&self) -> &BTreeMap<String, String> {
+        &self.environment
+    }
+
     /// The yard's root, absolute.
     pub(crate) fn root(&self) -> Result<Utf8PathBuf, CommandError> {
         absolute(&self.global.root)

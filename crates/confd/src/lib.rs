@@ -24,6 +24,7 @@ mod log;
 mod notify;
 mod once;
 mod place;
+pub mod preview;
 mod resolve;
 pub mod resource;
 mod runner;

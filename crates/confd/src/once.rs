@@ -9,42 +9,28 @@ use crate::context::Context;
 use crate::data::Data;
 use crate::job::{self, Job, Outcome, Prepared, reload_command};
 use crate::load;
+use crate::resource::Resource;
 
 /// Renders everything once; the exit code.
 pub(crate) async fn run(context: &Context) -> i32 {
-    let log = &context.log;
     let loaded = load::resources(context);
-    let mut last_error = None;
-    for problem in loaded.problems {
-        if context.settings.strict {
-            log.fatal(problem);
-            return 1;
-        }
-        log.error(&problem);
-        last_error = Some(problem);
+    if context.settings.strict
+        && let Some(problem) = loaded.problems.first()
+    {
+        context.log.fatal(problem);
+        return 1;
     }
+    let mut once = Once { context, last_error: None };
+    loaded.problems.into_iter().for_each(|problem| once.fail(problem));
     let mut jobs: Vec<(Job, usize)> = Vec::new();
     let mut backends = Backends::default();
     for resource in loaded.resources {
         match backends.number(&resource.backend, &resource.keys, &context.settings) {
             Ok(number) => jobs.push((Job::new(resource), number)),
-            Err(text) => {
-                log.error(&text);
-                last_error = Some(text);
-            }
+            Err(text) => once.fail(text),
         }
     }
-    let mut sources: Vec<Option<(Data, Config)>> = Vec::new();
-    for (config, paths) in backends.into_all() {
-        match read(&config, paths).await {
-            Ok(data) => sources.push(Some((data, config))),
-            Err(text) => {
-                log.error(&text);
-                last_error = Some(text);
-                sources.push(None);
-            }
-        }
-    }
+    let sources = once.read_all(backends).await;
     let directories: BTreeSet<_> = jobs
         .iter()
         .filter_map(|(job, _)| job.resource.dest.parent().map(ToOwned::to_owned))
@@ -56,35 +42,65 @@ pub(crate) async fn run(context: &Context) -> i32 {
         match process(job, data, config, context).await {
             Ok(None) => {}
             Ok(Some(command)) => reloads.entry(command).or_default().push(number),
-            Err(text) => {
-                log.error(&text);
-                last_error = Some(text);
-            }
+            Err(text) => once.fail(text),
         }
     }
     for (command, numbers) in reloads {
-        let resources = numbers.iter().filter_map(|number| jobs.get(*number));
-        let limit = resources.map(|(job, _)| job.resource.reload_timeout).max().unwrap_or_default();
-        let limit = context.settings.reload_timeout.unwrap_or(limit);
-        match job::run(&command, limit, context).await {
-            Some(text) => {
-                log.error(&text);
-                last_error = Some(text);
-            }
-            None => {
-                for (job, _) in numbers.iter().filter_map(|number| jobs.get(*number)) {
-                    let dest = &job.resource.dest;
-                    crate::place::Unloaded::of(dest).clear();
-                    log.info(format!("Target config {dest} has been updated"));
-                }
-            }
-        }
+        let due: Vec<&Resource> = numbers
+            .into_iter()
+            .filter_map(|number| jobs.get(number).map(|(job, _)| &*job.resource))
+            .collect();
+        once.reload(&command, &due).await;
     }
-    match last_error {
+    match once.last_error {
         None => 0,
         Some(text) => {
-            log.fatal(text);
+            context.log.fatal(text);
             1
+        }
+    }
+}
+
+/// A single run, and what went wrong in it.
+struct Once<'a> {
+    context: &'a Context,
+    last_error: Option<String>,
+}
+
+impl Once<'_> {
+    fn fail(&mut self, text: String) {
+        self.context.log.error(&text);
+        self.last_error = Some(text);
+    }
+
+    /// What all backends have, by their numbers.
+    async fn read_all(&mut self, backends: Backends) -> Vec<Option<(Data, Config)>> {
+        let mut sources = Vec::new();
+        for (config, paths) in backends.into_all() {
+            let read = read(&config, paths).await;
+            sources.push(match read {
+                Ok(data) => Some((data, config)),
+                Err(text) => {
+                    self.fail(text);
+                    None
+                }
+            });
+        }
+        sources
+    }
+
+    /// Runs a reload command that several resources share.
+    async fn reload(&mut self, command: &str, due: &[&Resource]) {
+        let limit = due.iter().map(|resource| resource.reload_timeout).max().unwrap_or_default();
+        let limit = self.context.settings.reload_timeout.unwrap_or(limit);
+        if let Some(text) = job::run(command, limit, self.context).await {
+            self.fail(text);
+            return;
+        }
+        for resource in due {
+            crate::place::Unloaded::of(&resource.dest).clear();
+            let text = format!("Target config {} has been updated", resource.dest);
+            self.context.log.info(text);
         }
     }
 }

@@ -129,6 +129,9 @@ impl Reader<'_> {
     }
 
     fn settings(self) -> Result<Settings, String> {
+        if self.text("secret-keyring").is_some() {
+            return Err("-secret-keyring: encrypted values are not supported yet".to_owned());
+        }
         let backend_name = self.text("backend").unwrap_or("etcd").to_owned();
         let mode = if self.is_set("onetime") {
             Mode::Onetime
@@ -195,6 +198,33 @@ impl Reader<'_> {
         number.map(Some).ok_or_else(|| format!("-{name}: `{text}` is no signal"))
     }
 
+    /// The servers that an SRV record names, which count more than all others.
+    fn named_by_dns(&self, name: &str, backend: Backend) -> Result<Option<Vec<String>>, String> {
+        let record = match (self.text("srv-record"), self.text("srv-domain")) {
+            (Some(record), _) => record.to_owned(),
+            (None, Some(domain)) => format!("_{name}._tcp.{}.", domain.trim_end_matches('.')),
+            (None, None) => return Ok(None),
+        };
+        if matches!(backend, Backend::Env | Backend::File) {
+            return Ok(None);
+        }
+        let found = crate::resolve::record(&record);
+        if found.is_empty() {
+            return Err(format!("Cannot get nodes from SRV records: {record} names nothing"));
+        }
+        let node = |service: brickyard_template::Service| {
+            let host = service.target.trim_end_matches('.');
+            match backend {
+                Backend::Etcd => {
+                    let scheme = self.text("scheme").unwrap_or("http");
+                    format!("{scheme}://{host}:{}", service.port)
+                }
+                _ => format!("{host}:{}", service.port),
+            }
+        };
+        Ok(Some(found.into_iter().map(node).collect()))
+    }
+
     fn exec(&self) -> Result<Option<Exec>, String> {
         let Some(command) = self.text("exec") else { return Ok(None) };
         Ok(Some(Exec {
@@ -229,7 +259,9 @@ impl Settings {
         let backend = Backend::named(name).ok_or("Invalid backend")?;
         let mut config = Config::new(backend);
         let nodes = all("node");
-        if !nodes.is_empty() {
+        if let Some(nodes) = reader.named_by_dns(name, backend)? {
+            config.nodes = nodes;
+        } else if !nodes.is_empty() {
             config.nodes = nodes;
         } else if backend == Backend::Etcd
             && let Some(peers) = self.environment.get("ETCDCTL_PEERS")

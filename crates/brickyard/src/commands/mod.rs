@@ -35,6 +35,7 @@ pub(crate) mod start;
 pub(crate) mod stats;
 pub(crate) mod stop;
 pub(crate) mod targets;
+pub(crate) mod template;
 pub(crate) mod top;
 pub(crate) mod unit;
 pub(crate) mod unpause;

@@ -4,6 +4,7 @@
 mod differences;
 mod faults;
 mod onetime;
+mod single;
 mod support;
 mod traps;
 mod watching;

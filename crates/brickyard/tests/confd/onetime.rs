@@ -117,6 +117,11 @@ fn bad_settings_are_refused() {
     };
     fatal(&["-backend", "rancher"], "Invalid backend");
     fatal(&["-log-level", "x"], "not a valid level: \"x\"");
+    fatal(
+        &["-backend", "etcd", "-srv-record", "_no._tcp.invalid."],
+        "Cannot get nodes from SRV records: _no._tcp.invalid. names nothing",
+    );
+    fatal(&["-secret-keyring", "k"], "-secret-keyring: encrypted values are not supported yet");
     fatal(&["-wait", "x"], "-wait: `x` is neither a time nor `MIN:MAX`");
     let run = confdir.run(&["-nope"]).ends(2);
     assert!(

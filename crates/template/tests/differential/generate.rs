@@ -101,6 +101,91 @@ const TOKENS: &[&str] = &[
     "\\", "0x", "1", "{{- ", " -}}", "\n", "\u{e9}",
 ];
 
+/// A function, and the types of its arguments.
+type Call = (&'static str, &'static [Type]);
+
+/// Calls by what they give, with the types of their arguments.
+const CALLS: &[(Type, &[Call])] = &[
+    (
+        Type::Text,
+        &[
+            ("print", &[Type::Any, Type::Any]),
+            ("println", &[Type::Any]),
+            ("html", &[Type::Text]),
+            ("js", &[Type::Text]),
+            ("urlquery", &[Type::Text]),
+            ("getv", &[Type::Text, Type::Text]),
+            ("getenv", &[Type::Text, Type::Text]),
+            ("toUpper", &[Type::Text]),
+            ("toLower", &[Type::Text]),
+            ("replace", &[Type::Text, Type::Text, Type::Text, Type::Int]),
+            ("trimSuffix", &[Type::Text, Type::Text]),
+            ("base", &[Type::Text]),
+            ("dir", &[Type::Text]),
+            ("base64Encode", &[Type::Text]),
+            ("slice .u 1", &[]),
+            ("printf", &[]),
+        ],
+    ),
+    (
+        Type::Int,
+        &[
+            ("len", &[Type::Text]),
+            ("len", &[Type::List]),
+            ("add", &[Type::Int, Type::Int]),
+            ("sub", &[Type::Int, Type::Int]),
+            ("mul", &[Type::Int, Type::Int]),
+            ("div 7 2", &[]),
+            ("mod -7 3", &[]),
+            ("index .l 1", &[]),
+            ("atoi \"17\"", &[]),
+        ],
+    ),
+    (
+        Type::Bool,
+        &[
+            ("eq", &[Type::Int, Type::Int, Type::Int]),
+            ("eq", &[Type::Text, Type::Text]),
+            ("eq .n", &[Type::Any]),
+            ("ne", &[Type::Text, Type::Text]),
+            ("lt", &[Type::Int, Type::Int]),
+            ("le", &[Type::Text, Type::Text]),
+            ("gt", &[Type::Text, Type::Text]),
+            ("ge", &[Type::Int, Type::Int]),
+            ("not", &[Type::Any]),
+            ("and", &[Type::Any, Type::Any]),
+            ("or", &[Type::Any, Type::Any, Type::Any]),
+            ("contains", &[Type::Text, Type::Text]),
+            ("exists", &[Type::Text]),
+            ("parseBool \"true\"", &[]),
+        ],
+    ),
+    (
+        Type::List,
+        &[
+            ("split", &[Type::Text, Type::Text]),
+            ("getvs \"/app/*\"", &[]),
+            ("gets \"/app/*\"", &[]),
+            ("gets", &[Type::Text]),
+            ("jsonArray \"[1, [2], {}]\"", &[]),
+            ("slice .l 1 3", &[]),
+            ("seq", &[Type::Int, Type::Int]),
+            ("seq 1 3", &[]),
+        ],
+    ),
+    (
+        Type::Map,
+        &[
+            ("json (getv \"/json\")", &[]),
+            ("map", &[Type::Text, Type::Any]),
+            ("map \"k\" 1 \"j\"", &[Type::Any]),
+            ("index", &[Type::Map, Type::Text]),
+            ("get \"/app/a\"", &[]),
+            ("get \"/text\"", &[]),
+        ],
+    ),
+];
+
 /// Makes cases.
 pub(crate) struct Generator {
     random: Random,
@@ -438,72 +523,9 @@ impl Generator {
     }
 
     fn typed_call(&mut self, wanted: Type, depth: usize) -> String {
-        use Type::{Any, Int, List, Map, Text};
-        let choices: &[(&str, &[Type])] = match wanted {
-            Type::Text => &[
-                ("print", &[Any, Any]),
-                ("println", &[Any]),
-                ("html", &[Text]),
-                ("js", &[Text]),
-                ("urlquery", &[Text]),
-                ("getv", &[Text, Text]),
-                ("getenv", &[Text, Text]),
-                ("toUpper", &[Text]),
-                ("toLower", &[Text]),
-                ("replace", &[Text, Text, Text, Int]),
-                ("trimSuffix", &[Text, Text]),
-                ("base", &[Text]),
-                ("dir", &[Text]),
-                ("base64Encode", &[Text]),
-                ("slice .u 1", &[]),
-                ("printf", &[]),
-            ],
-            Type::Int => &[
-                ("len", &[Text]),
-                ("len", &[List]),
-                ("add", &[Int, Int]),
-                ("sub", &[Int, Int]),
-                ("mul", &[Int, Int]),
-                ("div 7 2", &[]),
-                ("mod -7 3", &[]),
-                ("index .l 1", &[]),
-                ("atoi \"17\"", &[]),
-            ],
-            Type::Bool => &[
-                ("eq", &[Int, Int, Int]),
-                ("eq", &[Text, Text]),
-                ("eq .n", &[Any]),
-                ("ne", &[Text, Text]),
-                ("lt", &[Int, Int]),
-                ("le", &[Text, Text]),
-                ("gt", &[Text, Text]),
-                ("ge", &[Int, Int]),
-                ("not", &[Any]),
-                ("and", &[Any, Any]),
-                ("or", &[Any, Any, Any]),
-                ("contains", &[Text, Text]),
-                ("exists", &[Text]),
-                ("parseBool \"true\"", &[]),
-            ],
-            Type::List => &[
-                ("split", &[Text, Text]),
-                ("getvs \"/app/*\"", &[]),
-                ("gets \"/app/*\"", &[]),
-                ("gets", &[Text]),
-                ("jsonArray \"[1, [2], {}]\"", &[]),
-                ("slice .l 1 3", &[]),
-                ("seq", &[Int, Int]),
-                ("seq 1 3", &[]),
-            ],
-            Type::Map => &[
-                ("json (getv \"/json\")", &[]),
-                ("map", &[Text, Any]),
-                ("map \"k\" 1 \"j\"", &[Any]),
-                ("index", &[Map, Text]),
-                ("get \"/app/a\"", &[]),
-                ("get \"/text\"", &[]),
-            ],
-            Any => return self.operand(Any),
+        use Type::Any;
+        let Some((_, choices)) = CALLS.iter().find(|(gives, _)| *gives == wanted) else {
+            return self.operand(Any);
         };
         let (name, types) = *self.random.pick(choices);
         match name {

@@ -1,0 +1,208 @@
+//! `template`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+
+use brickyard_confd::preview;
+use brickyard_source::{Backend, Config, Entries, Files, Source};
+use brickyard_template::{MissingKey, Options, Rendered, Template, parse_with};
+use camino::{Utf8Path, Utf8PathBuf};
+use clap::{Args, Subcommand};
+
+use crate::error::CommandError;
+use crate::output::table;
+use crate::ui::{Role, Ui, count};
+
+/// Check, render and explain single templates
+#[derive(Debug, Args)]
+#[command(after_help = "Example: brickyard template render web.tmpl -k /text=father")]
+pub(crate) struct TemplateArgs {
+    #[command(subcommand)]
+    command: TemplateCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum TemplateCommand {
+    Check(CheckArgs),
+    Render(RenderArgs),
+    Explain(RenderArgs),
+}
+
+/// Say what is wrong with templates
+#[derive(Debug, Args)]
+#[command(after_help = "Example: brickyard template check templates/*.tmpl")]
+struct CheckArgs {
+    #[command(flatten)]
+    reading: Reading,
+    /// Templates
+    #[arg(required = true)]
+    files: Vec<Utf8PathBuf>,
+}
+
+/// Render a template to standard output, or say what it reads
+#[derive(Debug, Args)]
+#[command(after_help = "Example: brickyard template explain app.tmpl --keys keys.yaml")]
+struct RenderArgs {
+    #[command(flatten)]
+    reading: Reading,
+    /// Set a key
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    key: Vec<String>,
+    /// Take keys from a YAML, JSON or TOML file, or a directory of them
+    #[arg(long, value_name = "FILE")]
+    keys: Vec<Utf8PathBuf>,
+    /// The template
+    file: Utf8PathBuf,
+}
+
+/// How templates are read.
+#[derive(Debug, Args)]
+struct Reading {
+    /// What actions begin with
+    #[arg(long, default_value = "{{", value_name = "TEXT")]
+    left_delimiter: String,
+    /// What actions end with
+    #[arg(long, default_value = "}}", value_name = "TEXT")]
+    right_delimiter: String,
+    /// Refuse keys that a map does not have
+    #[arg(long)]
+    error_on_missing_key: bool,
+}
+
+impl Reading {
+    fn template(&self, path: &Utf8Path) -> Result<Template, CommandError> {
+        let text = std::fs::read(path).map_err(|err| match err.kind() {
+            std::io::ErrorKind::NotFound => {
+                CommandError::not_found(format!("there is no `{path}`"))
+            }
+            _ => CommandError::usage(format!("{path}: {err}")),
+        })?;
+        let options = Options {
+            delimiters: (self.left_delimiter.clone(), self.right_delimiter.clone()),
+            missing_key: match self.error_on_missing_key {
+                true => MissingKey::Error,
+                false => MissingKey::NoValue,
+            },
+        };
+        // Its whole path is what a person looks for.
+        parse_with(path.as_str(), text, options).map_err(|err| CommandError::usage(err.to_string()))
+    }
+}
+
+pub(crate) async fn run(
+    ui: &Ui,
+    environment: &BTreeMap<String, String>,
+    args: &TemplateArgs,
+) -> Result<(), CommandError> {
+    match &args.command {
+        TemplateCommand::Check(args) => check(ui, args),
+        TemplateCommand::Render(args) => {
+            let (rendered, _) = render(environment, args).await?;
+            // As bytes: a template may make what is no text.
+            std::io::stdout().write_all(&rendered.output)?;
+            Ok(())
+        }
+        TemplateCommand::Explain(args) => {
+            let (rendered, entries) = render(environment, args).await?;
+            explain(ui, environment, &rendered, &entries);
+            Ok(())
+        }
+    }
+}
+
+fn check(ui: &Ui, args: &CheckArgs) -> Result<(), CommandError> {
+    let mut problems = Vec::new();
+    for file in &args.files {
+        match args.reading.template(file) {
+            Ok(template) => {
+                let undefined = template.undefined_templates().into_iter();
+                problems.extend(
+                    undefined.map(|name| format!("{file}: template {name:?} is not defined")),
+                );
+            }
+            Err(CommandError::Plain { code: 3, message, hints }) => {
+                return Err(CommandError::Plain { code: 3, message, hints });
+            }
+            Err(CommandError::Plain { message, .. }) => problems.push(message),
+            Err(other) => return Err(other),
+        }
+    }
+    match problems.is_empty() {
+        true => {
+            let checked = count(args.files.len(), "template");
+            ui.say(&format!("{} {checked}", ui.paint(Role::Good, "checked")));
+            Ok(())
+        }
+        false => Err(CommandError::usage(problems.join("\nerror: "))),
+    }
+}
+
+async fn render(
+    environment: &BTreeMap<String, String>,
+    args: &RenderArgs,
+) -> Result<(Rendered, Entries), CommandError> {
+    let template = args.reading.template(&args.file)?;
+    let mut entries = Entries::new();
+    if !args.keys.is_empty() {
+        let mut config = Config::new(Backend::File);
+        config.files.clone_from(&args.keys);
+        let files = Files::new(&config).map_err(|err| CommandError::usage(err.to_string()))?;
+        let read = files.read(&["/".to_owned()]).await;
+        entries = read.map_err(|err| CommandError::usage(err.to_string()))?;
+    }
+    for pair in &args.key {
+        let bad = || CommandError::usage(format!("`{pair}` is not KEY=VALUE"));
+        let (key, value) = pair.split_once('=').ok_or_else(bad)?;
+        entries.insert(format!("/{}", key.trim_start_matches('/')), value.to_owned().into());
+    }
+    let directory = match args.file.parent() {
+        Some(parent) if !parent.as_str().is_empty() => parent,
+        _ => Utf8Path::new("."),
+    };
+    let rendered = preview::render(&template, entries.clone(), environment, directory);
+    let rendered = rendered.map_err(CommandError::refused)?;
+    Ok((rendered, entries))
+}
+
+/// What was looked at, found or not.
+fn explain(
+    ui: &Ui,
+    environment: &BTreeMap<String, String>,
+    rendered: &Rendered,
+    entries: &Entries,
+) {
+    let reads = &rendered.reads;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut rows: Vec<[String; 3]> = Vec::new();
+    for key in &reads.keys {
+        let value = entries.get(key).map_or("-".to_owned(), |value| text(value));
+        rows.push(["key".to_owned(), key.clone(), value]);
+    }
+    for prefix in &reads.prefixes {
+        let under: BTreeSet<&String> =
+            entries.keys().filter(|key| key.starts_with(prefix)).collect();
+        rows.push(["keys below".to_owned(), format!("{prefix}*"), count(under.len(), "key")]);
+    }
+    for name in &reads.env {
+        let value = environment.get(name).cloned().unwrap_or_else(|| "-".to_owned());
+        rows.push(["variable".to_owned(), name.clone(), value]);
+    }
+    for source in &reads.sources {
+        rows.push(["template".to_owned(), source.clone(), "included".to_owned()]);
+    }
+    if ui.json {
+        let read: Vec<_> = rows
+            .iter()
+            .map(|[kind, name, found]| serde_json::json!({"kind": kind, "name": name, "found": found}))
+            .collect();
+        ui.json_value(&serde_json::json!({
+            "reads": read, "volatile": reads.volatile, "bytes": rendered.output.len(),
+        }));
+        return;
+    }
+    let rows: Vec<Vec<String>> = rows.into_iter().map(Vec::from).collect();
+    ui.data(&table(&["READS", "NAME", "FOUND"], &rows));
+    if reads.volatile {
+        ui.say("it also looks at the clock, names or files, of whose changes nobody tells");
+    }
+}
