@@ -15,7 +15,7 @@ use crate::context::{Context, id_of};
 use crate::data::{Data, View};
 use crate::diff;
 use crate::log::Level;
-use crate::place::{self, Found, Unloaded, Wanted, Way};
+use crate::place::{self, Found, Purpose, Unloaded, Wanted, Way};
 use crate::resource::{Format, Resource};
 use crate::status::count;
 
@@ -120,7 +120,8 @@ impl Job {
             found.differences(&wanted).iter().for_each(|difference| log.info(difference));
         }
         if settings.keep_stage_file {
-            let kept = place::stage(&wanted, &found, false).map_err(|err| err.to_string())?;
+            let kept = place::stage(&wanted, &found, Purpose::Keep, false)
+                .map_err(|err| err.to_string())?;
             log.info(format!("Keeping staged file: {}", kept.path));
         }
         if settings.diff && !found.is_in_sync {
@@ -236,7 +237,8 @@ async fn put(
     {
         std::fs::create_dir_all(parent).map_err(|err| format!("{parent}: {err}"))?;
     }
-    let staged = place::stage(wanted, found, settings.fsync).map_err(|err| err.to_string())?;
+    let staged = place::stage(wanted, found, Purpose::Place, settings.fsync)
+        .map_err(|err| err.to_string())?;
     if let Some(check) = resource.check.as_ref().filter(|_| !settings.sync_only) {
         let checked = check_file(check, staged.path.as_str(), resource, context).await;
         if let Err(failure) = checked {

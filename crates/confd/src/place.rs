@@ -91,32 +91,51 @@ fn permissions(mode: u32) -> String {
     std::iter::once('-').chain(bits).collect()
 }
 
-/// A file beside its place.
-#[derive(Debug, PartialEq, Eq)]
+/// A file beside its place. It is locked as long as it is on its way, by which others, in other
+/// containers too, know that somebody still wants it.
+#[derive(Debug)]
 pub(crate) struct Staged {
     pub(crate) path: Utf8PathBuf,
+    _locked: File,
 }
 
-/// How many characters a stage's name has after the file's: process and count. So one is known again
-/// whose process was killed.
+/// What becomes of a staged file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// It is put into its place, or discarded.
+    Place,
+    /// A person wants to look at it.
+    Keep,
+}
+
+/// How many digits a stage's name has after the file's; what is kept has fewer.
 const MARK_LENGTH: usize = 16;
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
-fn mark() -> String {
+fn mark(purpose: Purpose) -> String {
     let count = COUNT.fetch_add(1, Ordering::Relaxed) % 1_000_000;
-    format!("{:010}{count:06}", std::process::id())
+    match purpose {
+        Purpose::Place => format!("{:010}{count:06}", std::process::id()),
+        Purpose::Keep => format!("{}{count}", std::process::id()),
+    }
 }
 
 /// Writes a file beside its place, with its mode and owner. Who may not give files away keeps them,
 /// as confd does.
-pub(crate) fn stage(wanted: &Wanted, found: &Found, sync: bool) -> io::Result<Staged> {
+pub(crate) fn stage(
+    wanted: &Wanted,
+    found: &Found,
+    purpose: Purpose,
+    sync: bool,
+) -> io::Result<Staged> {
     let name = wanted.dest.file_name().unwrap_or_default();
-    let path = wanted.dest.with_file_name(format!(".{name}{}", mark()));
+    let path = wanted.dest.with_file_name(format!(".{name}{}", mark(purpose)));
     let mut options = OpenOptions::new();
     let opened = options.write(true).create_new(true).mode(0o600).open(&path);
     let mut file =
         opened.map_err(|err| io::Error::new(err.kind(), format!("open {path}: {err}")))?;
-    let staged = Staged { path };
+    // Where files cannot be locked, nothing is swept away either.
+    let _ = file.lock();
     let written = (|| {
         file.write_all(&wanted.contents)?;
         let _ = rustix::fs::fchown(
@@ -127,6 +146,7 @@ pub(crate) fn stage(wanted: &Wanted, found: &Found, sync: bool) -> io::Result<St
         file.set_permissions(fs::Permissions::from_mode(found.mode))?;
         if sync { file.sync_data() } else { Ok(()) }
     })();
+    let staged = Staged { path, _locked: file };
     match written {
         Ok(()) => Ok(staged),
         Err(err) => {
@@ -181,10 +201,8 @@ pub(crate) fn sweep(directory: &Utf8Path) {
         if !before.starts_with('.') || !mark.bytes().all(|byte| byte.is_ascii_digit()) {
             continue;
         }
-        let is_alive = mark[..10].parse::<u32>().is_ok_and(|pid| {
-            pid == std::process::id() || Utf8PathBuf::from(format!("/proc/{pid}")).exists()
-        });
-        if !is_alive {
+        let is_wanted = File::open(entry.path()).is_ok_and(|file| file.try_lock().is_err());
+        if !is_wanted {
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -229,7 +247,7 @@ mod tests {
         let new = wanted(&dest, "one\n", Some(0o600));
         let found = look(&new).expect("it can be looked at");
         assert!(!found.is_in_sync && found.differences(&new).is_empty());
-        let staged = stage(&new, &found, false).expect("it is writable");
+        let staged = stage(&new, &found, Purpose::Place, false).expect("it is writable");
         let name = staged.path.file_name().expect("it has a name").to_owned();
         assert!(name.starts_with(".f") && name.len() == 2 + MARK_LENGTH, "{name}");
         assert_eq!(staged.put(&new).expect("it is writable"), Way::Renamed);
@@ -252,9 +270,15 @@ mod tests {
     fn what_the_dead_have_staged_is_swept_away() {
         let directory = tempfile::tempdir().expect("there is room");
         let path = Utf8PathBuf::from_path_buf(directory.path().to_owned()).expect("it is UTF-8");
-        let mine = format!(".f{}", mark());
-        let kept = ["f", ".f", ".f12", ".f.unloaded", "f0000000001000001", &mine];
-        for name in kept.iter().chain(&[".f4000000000000001"]) {
+        let file = wanted(&path.join("f"), "x", None);
+        let found = look(&file).expect("it can be looked at");
+        let mine = stage(&file, &found, Purpose::Place, false).expect("it is writable");
+        let shown = stage(&file, &found, Purpose::Keep, false).expect("it is writable");
+        let name = |staged: &Staged| staged.path.file_name().expect("it has one").to_owned();
+        let (mine_name, shown_name) = (name(&mine), name(&shown));
+        drop(shown);
+        let kept = ["f", ".f", ".f12", ".f.unloaded", "f0000000001000001", &mine_name, &shown_name];
+        for name in kept.iter().take(5).chain(&[".f4000000000000001"]) {
             fs::write(path.join(name), "").expect("it is writable");
         }
         sweep(&path);
