@@ -81,6 +81,11 @@ impl Journal {
         self.commit(Txn::new(), vec![event]).await.map(drop)
     }
 
+    /// The number that the next event gets.
+    pub(crate) async fn cursor(&self) -> u64 {
+        *self.pen.next.lock().await
+    }
+
     /// Commits a transaction with its events. A caller that is dropped meanwhile, as when the agent
     /// ends, stops nothing: a transaction may be on disk already, and the next event must not get
     /// the cursor of one of its.

@@ -45,6 +45,8 @@ const ANSWERS_GRACE: Duration = Duration::from_millis(20);
 
 /// How often memory is given back.
 const MEMORY_PAUSE: Duration = Duration::from_secs(10);
+/// Of so many times without an event it is done once.
+const MEMORY_QUIET: u32 = 12;
 
 /// How an agent is run.
 pub struct Config {
@@ -124,7 +126,8 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), E
     boot.remember();
     let front = Arc::clone(&yard);
     yard.tasks.spawn("front", OnCancel::Drop, async move { front.front.run().await });
-    yard.tasks.spawn("memory", OnCancel::Drop, tidy_memory());
+    let tidied = Arc::clone(&yard);
+    yard.tasks.spawn("memory", OnCancel::Drop, async move { tidy_memory(&tidied).await });
     let socket = config.root.join(brickyard_api::SOCKET);
     let serving =
         server.serve(&socket).await.map_err(|err| Error::Socket { socket: socket.clone(), err })?;
@@ -151,11 +154,18 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), E
     Ok(())
 }
 
-/// Gives back, a while later, what a deploy or a question took in passing.
-async fn tidy_memory() {
+/// Gives back, a while later, what a deploy or a question took in passing. Where nothing happens that
+/// is done less often: what is used all the same has to come back each time.
+async fn tidy_memory(yard: &Yard) {
+    let (mut seen, mut quiet) = (0, 0_u32);
     loop {
         tokio::time::sleep(MEMORY_PAUSE).await;
-        brickyard_sys::memory::give_back();
+        let cursor = yard.journal.cursor().await;
+        quiet = if cursor == seen { quiet + 1 } else { 0 };
+        seen = cursor;
+        if quiet < 2 || quiet.is_multiple_of(MEMORY_QUIET) {
+            brickyard_sys::memory::give_back();
+        }
     }
 }
 
