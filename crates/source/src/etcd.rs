@@ -48,7 +48,9 @@ impl Etcd {
         let mut options = ConnectOptions::new()
             .with_connect_timeout(config.timeout)
             .with_keep_alive(PING_EVERY, PING_TIMEOUT)
-            .with_keep_alive_while_idle(true);
+            .with_keep_alive_while_idle(true)
+            // A member that is cut off from the others must not be believed.
+            .with_require_leader(true);
         let tls = tls(config)?;
         let scheme = if tls.is_some() { "https" } else { &config.scheme };
         let endpoints: Vec<String> = config

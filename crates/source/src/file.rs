@@ -55,6 +55,9 @@ impl Files {
                 self.look_into(path, &mut files, &mut directories)?;
             } else {
                 directories.insert(parent(path));
+                // A link's target may be written where it lies.
+                let real = path.canonicalize_utf8().map_err(|err| unavailable(path, &err))?;
+                directories.insert(parent(&real));
                 files.push(path.clone());
             }
         }

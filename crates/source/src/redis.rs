@@ -226,7 +226,9 @@ impl Redis {
             Err(Error::Refused { .. }) => return Ok(true),
             Err(err) => return Err(err),
         };
-        Ok(flags.contains('K') && flags.contains(['A', '$', 'g']))
+        // `A` stands for all; without it, what sets, removes and ends keys has to be there.
+        let tells_all = flags.contains('A') || "g$hxe".chars().all(|flag| flags.contains(flag));
+        Ok(flags.contains('K') && tells_all)
     }
 }
 

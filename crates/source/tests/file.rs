@@ -53,6 +53,21 @@ async fn later_files_count_and_names_are_filtered() {
 }
 
 #[tokio::test]
+async fn what_a_link_leads_to_is_watched_where_it_lies() {
+    let (_kept, path) = directory();
+    std::fs::create_dir(path.join("real")).expect("it is new");
+    std::fs::write(path.join("real/keys.yaml"), "k: 0\n").expect("it is new");
+    std::os::unix::fs::symlink("real/keys.yaml", path.join("link.yaml")).expect("it is new");
+    let watching = source(&[path.join("link.yaml")], "*").watch(&["/".to_owned()]).await;
+    let Ok(Watching::Watch(mut watch)) = watching else { panic!("files can be watched") };
+    assert!(matches!(watch.next().await, Ok(Update::All(_))));
+    std::fs::write(path.join("real/keys.yaml"), "k: 1\n").expect("it is writable");
+    let next = timeout(Duration::from_secs(10), watch.next()).await.expect("it is noticed");
+    let Ok(Update::All(entries)) = next else { panic!("{next:?}") };
+    assert_eq!(value(&entries, "/k"), "1");
+}
+
+#[tokio::test]
 async fn no_way_of_changing_a_file_is_missed() {
     let (_kept, path) = directory();
     let file = path.join("keys.yaml");
