@@ -37,6 +37,7 @@ const fn flag(name: &'static str, kind: Kind, help: &'static str) -> Flag {
 pub(crate) const FLAGS: &[Flag] = &[
     flag("app-id", Kind::Text, "Vault app-id (auth-type app-id)"),
     flag("auth-token", Kind::Text, "token of Vault or Consul"),
+    flag("auth-token-file", Kind::Text, "file that has Vault's token, or a pod's"),
     flag(
         "auth-type",
         Kind::Text,

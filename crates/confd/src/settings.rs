@@ -280,6 +280,7 @@ impl Settings {
             password: text("password"),
             kind: text("auth-type"),
             token: text("auth-token"),
+            token_file: path("auth-token-file"),
             app_id: text("app-id"),
             user_id: text("user-id"),
             role_id: text("role-id"),

@@ -97,6 +97,17 @@ pub struct Tls {
     pub insecure: bool,
 }
 
+impl Tls {
+    /// Takes authorities, certificate and key from elsewhere where they are not given.
+    pub(crate) fn fill(&mut self, [authorities, certificate, key]: [Option<&String>; 3]) {
+        let path = |text: Option<&String>| text.map(Utf8PathBuf::from);
+        self.authorities = self.authorities.take().or(path(authorities));
+        if self.certificate.is_none() && self.key.is_none() {
+            (self.certificate, self.key) = (path(certificate), path(key));
+        }
+    }
+}
+
 /// Who asks.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Login {
@@ -110,6 +121,8 @@ pub struct Login {
     pub kind: String,
     /// A token.
     pub token: String,
+    /// A file that has it: with `kubernetes` the pod's, which is at its usual place otherwise.
+    pub token_file: Option<Utf8PathBuf>,
     /// Vault's `app-id`.
     pub app_id: String,
     /// Vault's `app-id`.

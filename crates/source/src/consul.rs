@@ -1,8 +1,9 @@
 //! Consul's key-value store.
 //!
 //! A path is asked for with everything that begins with it, and what it does not cover is left out.
-//! Changes are waited for with blocking queries, one for each path: an answer that has another index
-//! is compared with the last one. An index that goes backwards, as after a restore, begins anew.
+//! Changes are waited for with blocking queries, one for each path or, where there are many, one for
+//! the directory above them: an answer that has another index is compared with the last one. An
+//! index that goes backwards, as after a restore, begins anew.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,16 +11,21 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
-use futures::future::{BoxFuture, try_join_all};
-use futures::stream::{FuturesUnordered, StreamExt};
+use futures::future::BoxFuture;
+use futures::stream::{self, FuturesUnordered, StreamExt, TryStreamExt};
 use hyper::StatusCode;
 use serde::Deserialize;
 
 use crate::http::{Http, decoded, escaped};
+use crate::paths::{Paths, outermost, watched};
 use crate::{Backend, Config, Entries, Error, Result, Source, Update, Watch, Watching, covers};
 
 /// How long a query waits for a change; the server may add a sixteenth.
 const WAIT: Duration = Duration::from_secs(60);
+/// How long we wait after an answer that tells nothing new, which comes early now and then.
+const PAUSE: Duration = Duration::from_millis(100);
+/// The most queries at a time: agents allow 200 connections of one address, all its programs together.
+const QUERIES_MAX: usize = 16;
 
 /// The store of a Consul agent.
 #[derive(Debug, Clone)]
@@ -37,18 +43,36 @@ struct Listed {
 }
 
 impl Consul {
-    /// The first of the nodes, or the one that the variables of Consul's own tools name. Nothing is
-    /// asked yet.
+    /// The nodes' agents; what flags leave open is taken from the variables of Consul's own tools.
+    /// Nothing is asked yet.
     ///
     /// # Errors
     /// [`Error::Config`] when certificates cannot be read.
     pub fn new(config: &Config) -> Result<Self> {
         let variable = |name: &str| config.environment.get(name).filter(|text| !text.is_empty());
-        let node = match variable("CONSUL_HTTP_ADDR") {
-            Some(address) if config.nodes == Backend::Consul.default_nodes() => address.as_str(),
-            _ => config.nodes.first().map(String::as_str).unwrap_or_default(),
-        };
-        let mut http = Http::new(node, config)?;
+        let mut config = config.clone();
+        if let Some(address) = variable("CONSUL_HTTP_ADDR")
+            && config.nodes == Backend::Consul.default_nodes()
+        {
+            config.nodes = vec![address.clone()];
+        }
+        if variable("CONSUL_HTTP_SSL").is_some_and(|text| matches!(&**text, "1" | "true")) {
+            config.scheme = "https".to_owned();
+        }
+        let names = ["CONSUL_CACERT", "CONSUL_CLIENT_CERT", "CONSUL_CLIENT_KEY"];
+        config.tls.fill(names.map(variable));
+        if variable("CONSUL_HTTP_SSL_VERIFY").is_some_and(|text| matches!(&**text, "0" | "false")) {
+            config.tls.insecure = true;
+        }
+        if let Some((username, password)) =
+            variable("CONSUL_HTTP_AUTH").and_then(|text| text.split_once(':'))
+            && !config.login.basic
+        {
+            config.login.basic = true;
+            config.login.username = username.to_owned();
+            config.login.password = password.to_owned();
+        }
+        let mut http = Http::new(&config)?;
         let own = Some(&config.login.token).filter(|token| !token.is_empty());
         if let Some(token) = own.or_else(|| variable("CONSUL_HTTP_TOKEN")) {
             http = http.with("x-consul-token", token.clone());
@@ -56,8 +80,9 @@ impl Consul {
         Ok(Self { http, timeout: config.timeout })
     }
 
-    /// What a path covers, and the index as of which; with an index it waits for the next one.
-    async fn list(&self, path: &str, index: Option<u64>) -> Result<(Entries, u64)> {
+    /// What a path covers, and the index as of which: none where the answer does not say. With an
+    /// index it waits for the next one.
+    async fn list(&self, path: &str, index: Option<u64>) -> Result<(Entries, Option<u64>)> {
         let name = path.trim_matches('/');
         let mut query = format!("/v1/kv/{}?recurse=true", escaped(name));
         let mut timeout = self.timeout;
@@ -67,11 +92,11 @@ impl Consul {
         }
         let answer = self.http.ask("GET", &query, &[], None, timeout).await?;
         let index = answer.headers.get("x-consul-index").and_then(|text| text.to_str().ok());
-        let index = index.and_then(|text| text.parse().ok()).unwrap_or(0);
+        let index = index.and_then(|text| text.parse().ok());
         let listed: Vec<Listed> = match answer.status {
             StatusCode::NOT_FOUND => Vec::new(),
             StatusCode::OK => serde_json::from_slice(&answer.body).map_err(|err| Error::Bad {
-                place: format!("{}{query}", self.http.node),
+                place: format!("{}{query}", self.http.node()),
                 reason: err.to_string(),
             })?,
             _ => return Err(self.http.refusal(&answer)),
@@ -87,6 +112,12 @@ impl Consul {
         Ok((entries, index))
     }
 
+    /// What each of the paths covers.
+    async fn list_all(&self, paths: &[String]) -> Result<Vec<(Entries, Option<u64>)>> {
+        let asked: Vec<_> = paths.iter().map(|path| self.list(path, None)).collect();
+        stream::iter(asked).buffered(QUERIES_MAX).try_collect().await
+    }
+
     /// Waits for the next state of a path.
     fn wait(&self, number: usize, path: String, index: u64) -> BoxFuture<'static, Waited> {
         let source = self.clone();
@@ -94,8 +125,11 @@ impl Consul {
     }
 }
 
+/// What is said where answers have no index: something between us and the agent leaves it out.
+const NO_INDEX: &str = "its answers have no X-Consul-Index";
+
 /// The number of a path, and what it covers now.
-type Waited = (usize, Result<(Entries, u64)>);
+type Waited = (usize, Result<(Entries, Option<u64>)>);
 
 #[async_trait]
 impl Source for Consul {
@@ -104,22 +138,27 @@ impl Source for Consul {
     }
 
     async fn read(&self, paths: &[String]) -> Result<Entries> {
-        let found = try_join_all(paths.iter().map(|path| self.list(path, None))).await?;
+        let found = self.list_all(&outermost(paths)).await?;
         Ok(found.into_iter().flat_map(|(entries, _)| entries).collect())
     }
 
     async fn watch(&self, paths: &[String]) -> Result<Watching> {
-        let found = try_join_all(paths.iter().map(|path| self.list(path, None))).await?;
+        let paths = outermost(paths);
+        let watched = watched(&paths, QUERIES_MAX);
+        let paths = Paths::new(&paths);
+        let found = self.list_all(&watched).await?;
         let waiting = FuturesUnordered::new();
         let mut states = Vec::new();
-        for (number, (path, (entries, index))) in paths.iter().zip(found).enumerate() {
+        for (number, (path, (entries, index))) in watched.into_iter().zip(found).enumerate() {
+            let Some(index) = index else { return Ok(Watching::Poll(NO_INDEX.to_owned())) };
             // An index below 1 would not wait.
             waiting.push(self.wait(number, path.clone(), index.max(1)));
-            states.push(State { path: path.clone(), index, entries });
+            states.push(State { path, index, entries: only(&paths, entries) });
         }
         let first = states.iter().flat_map(|state| state.entries.clone()).collect();
         let source = self.clone();
-        Ok(Watching::Watch(Box::new(ConsulWatch { source, states, waiting, first: Some(first) })))
+        let first = Some(first);
+        Ok(Watching::Watch(Box::new(ConsulWatch { source, paths, states, waiting, first })))
     }
 }
 
@@ -132,6 +171,7 @@ struct State {
 
 struct ConsulWatch {
     source: Consul,
+    paths: Paths,
     states: Vec<State>,
     waiting: FuturesUnordered<BoxFuture<'static, Waited>>,
     first: Option<Entries>,
@@ -149,17 +189,32 @@ impl Watch for ConsulWatch {
                 return std::future::pending().await;
             };
             let (entries, index) = found?;
+            let entries = only(&self.paths, entries);
             let Some(state) = self.states.get_mut(number) else { continue };
+            let Some(index) = index else {
+                let (node, reason) = (self.source.http.node().to_owned(), NO_INDEX.to_owned());
+                return Err(Error::Unavailable { node, reason });
+            };
             let next = if index < state.index { 0 } else { index };
             state.index = next;
-            self.waiting.push(self.source.wait(number, state.path.clone(), next.max(1)));
             let changes = differences(&state.entries, &entries);
+            let waiting = self.source.wait(number, state.path.clone(), next.max(1));
+            self.waiting.push(match changes.is_empty() {
+                true => tokio::time::sleep(PAUSE).then(|()| waiting).boxed(),
+                false => waiting,
+            });
             state.entries = entries;
             if !changes.is_empty() {
                 return Ok(Update::Some(changes));
             }
         }
     }
+}
+
+/// The entries that some path covers.
+fn only(paths: &Paths, mut entries: Entries) -> Entries {
+    entries.retain(|key, _| paths.cover(key));
+    entries
 }
 
 fn differences(before: &Entries, after: &Entries) -> Vec<(String, Option<Bytes>)> {

@@ -4,19 +4,28 @@
 //! stream. A stream that breaks, or that wants a revision that is compacted away, ends the watch: the
 //! next one begins with everything.
 
+use std::error::Error as StdError;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use etcd_client as client;
 use etcd_client::{
-    Certificate, ConnectOptions, EventType, GetOptions, Identity, KvClient, TlsOptions, Txn, TxnOp,
-    WatchClient, WatchOptions, WatchStream,
+    Channel, Client, ConnectOptions, EventType, GetOptions, Txn, TxnOp, WatchOptions, WatchStream,
 };
+use hyper_util::rt::TokioIo;
+use tokio::sync::Mutex;
+use tonic::transport::Endpoint;
 
+use crate::dial::{Address, Dialer};
+use crate::paths::{Paths, outermost, watched};
+use crate::tls::{self, plain};
 use crate::{Config, Entries, Error, Result, Source, Update, Watch, Watching, covers};
 
+/// Where servers listen by default.
+const PORT: u16 = 2379;
 /// The most operations of a transaction that servers take by default.
 const OPERATIONS_MAX: usize = 128;
 /// The most paths that are watched one by one; more share a watch of the directory above them all.
@@ -29,57 +38,105 @@ const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An etcd cluster.
 pub struct Etcd {
-    /// Holds the connections.
-    _client: client::Client,
-    keys: KvClient,
-    watches: WatchClient,
+    dialer: Arc<Dialer>,
+    endpoint: Endpoint,
+    options: ConnectOptions,
+    /// None before the first question, and after trouble: what is asked then connects anew.
+    client: Mutex<Option<Client>>,
     node: String,
     timeout: Duration,
 }
 
 impl Etcd {
-    /// Connects, and logs in where there is a user.
+    /// A cluster's members, as `HOST:PORT` or URLs. Nothing is asked yet.
     ///
     /// # Errors
-    /// [`Error::Config`] when certificates cannot be read, [`Error::Unavailable`] when no member
-    /// answers, [`Error::Refused`] when the user is wrong.
-    pub async fn connect(config: &Config) -> Result<Self> {
+    /// [`Error::Config`] when addresses are none, or certificates cannot be read.
+    pub fn new(config: &Config) -> Result<Self> {
         let node = config.nodes.join(",");
+        let mut addresses = Vec::new();
+        for node in &config.nodes {
+            let place = node.split_once("://").map_or(node.as_str(), |(_, place)| place);
+            let address = Address::parse(place.trim_end_matches('/'), PORT);
+            addresses.push(address.map_err(|why| Error::Config {
+                message: format!("`{node}` is no address of an etcd: {why}"),
+                hint: Some("write HOST:PORT or https://HOST:PORT".to_owned()),
+            })?);
+        }
+        let tls = &config.tls;
+        let is_secured = config.scheme == "https"
+            || config.nodes.iter().any(|node| node.starts_with("https:"))
+            || tls.authorities.is_some()
+            || tls.certificate.is_some()
+            || tls.insecure;
+        let secured = match is_secured {
+            true => {
+                let mut secured = tls::client(tls)?;
+                secured.alpn_protocols = vec![b"h2".to_vec()];
+                Some(secured)
+            }
+            false => None,
+        };
+        // Members are dialed by their addresses; this is what requests are addressed to.
+        let endpoint = Endpoint::from_static("http://etcd")
+            .http2_keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .keep_alive_while_idle(true);
         let mut options = ConnectOptions::new()
-            .with_connect_timeout(config.timeout)
-            .with_keep_alive(PING_EVERY, PING_TIMEOUT)
-            .with_keep_alive_while_idle(true)
             // A member that is cut off from the others must not be believed.
             .with_require_leader(true);
-        let tls = tls(config)?;
-        let scheme = if tls.is_some() { "https" } else { &config.scheme };
-        let endpoints: Vec<String> = config
-            .nodes
-            .iter()
-            .map(|node| match node.contains("://") {
-                true => node.clone(),
-                false => format!("{scheme}://{node}"),
-            })
-            .collect();
-        if let Some(tls) = tls {
-            options = options.with_tls(tls);
-        }
         if !config.login.username.is_empty() {
             options = options.with_user(&config.login.username, &config.login.password);
         }
-        let connecting = client::Client::connect(&endpoints, Some(options));
-        let connected = call(&node, config.timeout, connecting).await?;
-        Ok(Self {
-            keys: connected.kv_client().max_decoding_message_size(ANSWER_BYTES_MAX),
-            watches: connected.watch_client().max_decoding_message_size(ANSWER_BYTES_MAX),
-            _client: connected,
-            node,
-            timeout: config.timeout,
-        })
+        let dialer = Arc::new(Dialer::new(addresses, secured, config.timeout));
+        let client = Mutex::new(None);
+        Ok(Self { dialer, endpoint, options, client, node, timeout: config.timeout })
     }
 
-    async fn call<T>(&self, work: impl Future<Output = Result<T, client::Error>>) -> Result<T> {
-        call(&self.node, self.timeout, work).await
+    /// The client that is connected, or another one.
+    async fn client(&self) -> Result<Client> {
+        let mut kept = self.client.lock().await;
+        if let Some(client) = &*kept {
+            return Ok(client.clone());
+        }
+        let dialer = Arc::clone(&self.dialer);
+        let connector = tower::service_fn(move |_: tonic::transport::Uri| {
+            let dialer = Arc::clone(&dialer);
+            async move { dialer.dial().await.map(TokioIo::new) }
+        });
+        let channel = Channel::Tonic(self.endpoint.connect_with_connector_lazy(connector));
+        let connecting = Client::from_channel(channel, Some(self.options.clone()));
+        let client = self.limited(connecting).await?;
+        Ok(kept.insert(client).clone())
+    }
+
+    /// Gives work its deadline, and turns its error into ours.
+    async fn limited<T>(&self, work: impl Future<Output = Result<T, client::Error>>) -> Result<T> {
+        // Generated client futures are large; on the heap they do not grow every caller's.
+        match tokio::time::timeout(self.timeout, Box::pin(work)).await {
+            Ok(result) => result.map_err(|err| translate(&self.node, &err)),
+            Err(_) => Err(Error::Unavailable {
+                node: self.node.clone(),
+                reason: format!("no answer within {:?}", self.timeout),
+            }),
+        }
+    }
+
+    /// Asks a member. After trouble the next question goes to another one, and logs in anew: tokens
+    /// end by themselves.
+    async fn call<T, F>(&self, work: impl FnOnce(Client) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T, client::Error>>,
+    {
+        let client = self.client().await?;
+        let answer = self.limited(work(client)).await;
+        if let Err(err) = &answer {
+            *self.client.lock().await = None;
+            if matches!(err, Error::Unavailable { .. }) {
+                self.dialer.pass_on();
+            }
+        }
+        answer
     }
 
     /// What the paths cover, and as of which revision.
@@ -91,7 +148,10 @@ impl Etcd {
                 TxnOp::get(path.as_str(), Some(options))
             });
             let txn = Txn::new().and_then(ranges.collect::<Vec<_>>());
-            let answer = self.call(self.keys.clone().txn(txn)).await?;
+            let asking = |client: Client| async move {
+                client.kv_client().max_decoding_message_size(ANSWER_BYTES_MAX).txn(txn).await
+            };
+            let answer = self.call(asking).await?;
             if revision == 0 {
                 revision = answer.header().map_or(0, client::ResponseHeader::revision);
             }
@@ -111,24 +171,19 @@ impl Etcd {
     }
 
     async fn open_watch(&self, paths: &[String], revision: i64) -> Result<Option<WatchStream>> {
-        let whole;
-        let watched = match paths.len() > WATCHES_MAX {
-            true => {
-                whole = [common_directory(paths)];
-                &whole[..]
-            }
-            false => paths,
-        };
         let options =
             |path: &str| WatchOptions::new().with_range(end(path)).with_start_revision(revision);
+        let watched = watched(paths, WATCHES_MAX);
         let Some((first, others)) = watched.split_first() else { return Ok(None) };
-        let mut watches = self.watches.clone();
-        let opening = watches.watch(first.as_str(), Some(options(first)));
-        let mut stream = self.call(opening).await?;
-        for path in others {
-            self.call(stream.watch(path.as_str(), Some(options(path)))).await?;
-        }
-        Ok(Some(stream))
+        let opening = |client: Client| async move {
+            let mut watches = client.watch_client().max_decoding_message_size(ANSWER_BYTES_MAX);
+            let mut stream = watches.watch(first.as_str(), Some(options(first))).await?;
+            for path in others {
+                stream.watch(path.as_str(), Some(options(path))).await?;
+            }
+            Ok(stream)
+        };
+        self.call(opening).await.map(Some)
     }
 }
 
@@ -139,113 +194,38 @@ fn end(path: &str) -> String {
     format!("{}0", path.trim_end_matches('/'))
 }
 
-/// Paths without those that others cover already.
-fn outermost(paths: &[String]) -> Vec<String> {
-    let mut sorted: Vec<&String> = paths.iter().collect();
-    // By their parts, so that what a path covers follows it without anything between.
-    sorted.sort_by(|a, b| a.split('/').cmp(b.split('/')));
-    let mut kept: Vec<String> = Vec::new();
-    for path in sorted {
-        if !kept.last().is_some_and(|known| covers(known, path)) {
-            kept.push(path.clone());
-        }
-    }
-    kept
-}
-
-/// The directory that has all of the paths.
-fn common_directory(paths: &[String]) -> String {
-    let mut common = paths.first().cloned().unwrap_or_default();
-    while !paths.iter().all(|path| covers(&common, path)) {
-        let end = common.trim_end_matches('/').rfind('/').unwrap_or(0);
-        common.truncate(end);
-    }
-    if common.is_empty() { "/".to_owned() } else { common }
-}
-
-fn tls(config: &Config) -> Result<Option<TlsOptions>> {
-    let tls = &config.tls;
-    let is_https = config.scheme == "https" || config.nodes.iter().any(|n| n.starts_with("https:"));
-    if tls.authorities.is_none() && tls.certificate.is_none() && !is_https {
-        return Ok(None);
-    }
-    let read = |path: &camino::Utf8PathBuf| {
-        std::fs::read(path).map_err(|err| Error::Config {
-            message: format!("cannot read `{path}`: {err}"),
-            hint: None,
-        })
-    };
-    let mut options = TlsOptions::new();
-    options = match &tls.authorities {
-        Some(path) => options.ca_certificate(Certificate::from_pem(read(path)?)),
-        None => options.with_native_roots(),
-    };
-    match (&tls.certificate, &tls.key) {
-        (Some(certificate), Some(key)) => {
-            options = options.identity(Identity::from_pem(read(certificate)?, read(key)?));
-        }
-        (None, None) => {}
-        _ => {
-            return Err(Error::Config {
-                message: "a client's certificate and its key go together".to_owned(),
-                hint: Some("give both -client-cert and -client-key".to_owned()),
-            });
-        }
-    }
-    if tls.insecure {
-        return Err(Error::Config {
-            message: "etcd's certificate is always verified".to_owned(),
-            hint: Some("name its authority with -client-ca-keys FILE".to_owned()),
-        });
-    }
-    Ok(Some(options))
-}
-
-/// Gives a call its deadline and turns its error into ours.
-async fn call<T>(
-    node: &str,
-    timeout: Duration,
-    work: impl Future<Output = Result<T, client::Error>>,
-) -> Result<T> {
-    // Generated client futures are large; on the heap they do not grow every caller's.
-    match tokio::time::timeout(timeout, Box::pin(work)).await {
-        Ok(result) => result.map_err(|err| translate(node, &err)),
-        Err(_) => Err(Error::Unavailable {
-            node: node.to_owned(),
-            reason: format!("no answer within {timeout:?}"),
-        }),
-    }
-}
-
 /// gRPC status codes that say no, as its specification numbers them.
 const REFUSALS: [i32; 3] = [3, 7, 16];
 
 fn translate(node: &str, err: &client::Error) -> Error {
+    // What dialing failed of is known better there.
+    let mut below = match err {
+        client::Error::GRpcStatus(status) => status.source(),
+        err => err.source(),
+    };
+    while let Some(err) = below {
+        if let Some(known) = err.downcast_ref::<Error>() {
+            return known.clone();
+        }
+        below = err.source();
+    }
     let node = node.to_owned();
     match err {
         client::Error::GRpcStatus(status) if REFUSALS.contains(&(status.code() as i32)) => {
             Error::Refused { node, reason: status.message().to_owned() }
         }
+        client::Error::GRpcStatus(status) => {
+            let inner = status.source().map(plain);
+            Error::Unavailable {
+                node,
+                reason: inner.unwrap_or_else(|| status.message().to_owned()),
+            }
+        }
         client::Error::InvalidArgs(_) | client::Error::InvalidUri(_) => {
             Error::Config { message: format!("{node}: {err}"), hint: None }
         }
-        _ => Error::Unavailable { node, reason: whole(err) },
+        _ => Error::Unavailable { node, reason: plain(err) },
     }
-}
-
-/// An error with what lies below it: what a connection failed of is said only there.
-fn whole(err: &dyn std::error::Error) -> String {
-    let mut text = err.to_string();
-    let mut below = err.source();
-    while let Some(err) = below {
-        let more = err.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        below = err.source();
-    }
-    text
 }
 
 #[async_trait]
@@ -263,13 +243,18 @@ impl Source for Etcd {
         let (entries, revision) = self.snapshot(&paths).await?;
         let stream = self.open_watch(&paths, revision + 1).await?;
         let node = self.node.clone();
-        Ok(Watching::Watch(Box::new(EtcdWatch { node, paths, first: Some(entries), stream })))
+        Ok(Watching::Watch(Box::new(EtcdWatch {
+            node,
+            paths: Paths::new(&paths),
+            first: Some(entries),
+            stream,
+        })))
     }
 }
 
 struct EtcdWatch {
     node: String,
-    paths: Vec<String>,
+    paths: Paths,
     first: Option<Entries>,
     /// None where nothing is watched.
     stream: Option<WatchStream>,
@@ -291,8 +276,13 @@ impl Watch for EtcdWatch {
                 Err(err) => return Err(translate(&self.node, &err)),
             };
             if answer.canceled() {
+                let why = answer.cancel_reason();
+                if why.contains("permission denied") {
+                    let (node, reason) = (self.node.clone(), why.to_owned());
+                    return Err(Error::Refused { node, reason });
+                }
                 return Err(lost(match answer.compact_revision() {
-                    0 => format!("the watch was ended: {}", answer.cancel_reason()),
+                    0 => format!("the watch was ended: {why}"),
                     revision => {
                         format!("what changed before revision {revision} is compacted away")
                     }
@@ -302,7 +292,7 @@ impl Watch for EtcdWatch {
             for event in answer.events() {
                 let Some(pair) = event.kv() else { continue };
                 let Ok(key) = pair.key_str() else { continue };
-                if !self.paths.iter().any(|path| covers(path, key)) {
+                if !self.paths.cover(key) {
                     continue;
                 }
                 let value = match event.event_type() {
@@ -315,29 +305,5 @@ impl Watch for EtcdWatch {
                 return Ok(Update::Some(changes));
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn strings(texts: &[&str]) -> Vec<String> {
-        texts.iter().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn paths_that_others_cover_are_not_asked_for() {
-        let paths = strings(&["/b", "/a/x", "/a", "/a-b", "/a/x/y", "/b"]);
-        assert_eq!(outermost(&paths), strings(&["/a", "/a-b", "/b"]));
-        assert_eq!(outermost(&strings(&["/a-b", "/a/b", "/a"])), strings(&["/a", "/a-b"]));
-        assert_eq!(outermost(&strings(&["/", "/a"])), strings(&["/"]));
-    }
-
-    #[test]
-    fn the_directory_of_all_is_the_deepest() {
-        assert_eq!(common_directory(&strings(&["/a/b/c", "/a/b/d"])), "/a/b");
-        assert_eq!(common_directory(&strings(&["/a/b", "/a/b/d"])), "/a/b");
-        assert_eq!(common_directory(&strings(&["/ab", "/a"])), "/");
     }
 }

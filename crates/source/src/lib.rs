@@ -12,13 +12,16 @@
 
 mod config;
 mod consul;
+mod dial;
 mod env;
 mod error;
 mod etcd;
 mod file;
 mod http;
 mod memory;
+mod paths;
 mod redis;
+mod tls;
 mod tree;
 mod vault;
 mod zookeeper;
@@ -109,11 +112,11 @@ pub async fn connect(config: &Config) -> Result<Arc<dyn Source>> {
     Ok(match config.backend {
         Backend::Env => Arc::new(Environment::new(config)),
         Backend::File => Arc::new(Files::new(config)?),
-        Backend::Etcd => Arc::new(Etcd::connect(config).await?),
+        Backend::Etcd => Arc::new(Etcd::new(config)?),
         Backend::Consul => Arc::new(Consul::new(config)?),
         Backend::Vault => Arc::new(Vault::new(config)?),
         Backend::Redis => Arc::new(Redis::new(config)?),
-        Backend::Zookeeper => Arc::new(ZooKeeper::new(config)),
+        Backend::Zookeeper => Arc::new(ZooKeeper::new(config)?),
         other => {
             return Err(Error::Config {
                 message: format!("the backend {other} is not supported yet"),

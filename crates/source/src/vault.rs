@@ -1,27 +1,36 @@
 //! Vault's key-value secrets, of both versions.
 //!
 //! A path is read and listed; a secret of one field `value` is its text, another is its JSON, and its
-//! fields lie below it. A token that we logged in for is renewed when two thirds of its time are over,
-//! and one that is refused is asked for anew. Vault does not tell of changes.
+//! fields lie below it. A token is renewed when two thirds of its time are over, and one that we logged
+//! in for and that is refused is asked for anew. Vault does not tell of changes.
 
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use camino::Utf8Path;
 use futures::FutureExt;
 use futures::future::{BoxFuture, try_join_all};
 use hyper::StatusCode;
 use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use crate::http::{Answer, Http, escaped};
-use crate::{Config, Entries, Error, Login, Result, Source, Watching};
+use crate::{Backend, Config, Entries, Error, Login, Result, Source, Watching};
 
 /// Where Kubernetes puts a pod's token.
 const SERVICE_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
+/// How long one waits after a renewal that failed because nobody answered.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(5);
+
 /// The secrets of a Vault.
-pub struct Vault {
+pub struct Vault(Arc<Session>);
+
+/// A server, and who asks it.
+struct Session {
     http: Http,
     login: Login,
     timeout: Duration,
@@ -44,30 +53,57 @@ struct Mounted {
 }
 
 impl Vault {
-    /// The first of the nodes. Nothing is asked yet.
+    /// The nodes' servers; what flags leave open is taken from the variables of Vault's own tools.
+    /// Nothing is asked yet.
     ///
     /// # Errors
     /// [`Error::Config`] without a kind of login, or when certificates cannot be read.
     pub fn new(config: &Config) -> Result<Self> {
+        let variable = |name: &str| config.environment.get(name).filter(|text| !text.is_empty());
+        let mut config = config.clone();
+        if config.login.token.is_empty()
+            && matches!(&*config.login.kind, "" | "token")
+            && let Some(token) = variable("VAULT_TOKEN")
+        {
+            config.login.kind = "token".to_owned();
+            config.login.token.clone_from(token);
+        }
         if config.login.kind.is_empty() {
             return Err(Error::Config {
                 message: "you have to set the auth type when using the vault backend".to_owned(),
                 hint: Some("-auth-type token -auth-token TOKEN is the simplest".to_owned()),
             });
         }
-        let node = config.nodes.first().map(String::as_str).unwrap_or_default();
-        let vault = Self {
-            http: Http::new(node, config)?,
-            login: config.login.clone(),
-            timeout: config.timeout,
-            token: Mutex::new(None),
-        };
-        if vault.login.kind != "token" {
-            vault.way_in()?;
+        if let Some(address) = variable("VAULT_ADDR")
+            && config.nodes == Backend::Vault.default_nodes()
+        {
+            config.nodes = vec![address.clone()];
         }
-        Ok(vault)
+        let names = ["VAULT_CACERT", "VAULT_CLIENT_CERT", "VAULT_CLIENT_KEY"];
+        config.tls.fill(names.map(variable));
+        if variable("VAULT_SKIP_VERIFY").is_some_and(|text| matches!(&**text, "1" | "true")) {
+            config.tls.insecure = true;
+        }
+        if let Some(file) = &config.login.token_file
+            && config.login.token.is_empty()
+            && config.login.kind != "kubernetes"
+        {
+            config.login.token = token_in(file)?;
+        }
+        let mut http = Http::new(&config)?;
+        if let Some(namespace) = variable("VAULT_NAMESPACE") {
+            http = http.with("x-vault-namespace", namespace.clone());
+        }
+        let token = Mutex::new(None);
+        let session = Session { http, login: config.login, timeout: config.timeout, token };
+        if session.login.kind != "token" {
+            session.way_in()?;
+        }
+        Ok(Self(Arc::new(session)))
     }
+}
 
+impl Session {
     /// Path and body of a login.
     fn way_in(&self) -> Result<(String, Value)> {
         let login = &self.login;
@@ -91,12 +127,8 @@ impl Vault {
             "github" => (format!("{}/login", at("github")), json!({"token": login.token})),
             "cert" => (format!("{}/login", at("cert")), json!({})),
             "kubernetes" => {
-                let token =
-                    std::fs::read_to_string(SERVICE_TOKEN).map_err(|err| Error::Config {
-                        message: format!("cannot read `{SERVICE_TOKEN}`: {err}"),
-                        hint: Some("auth-type kubernetes works inside a pod".to_owned()),
-                    })?;
-                let body = json!({"jwt": token.trim(), "role": login.role_id});
+                let file = login.token_file.as_deref().unwrap_or(SERVICE_TOKEN.into());
+                let body = json!({"jwt": token_in(file)?, "role": login.role_id});
                 (format!("{}/login", at("kubernetes")), body)
             }
             other => {
@@ -113,13 +145,24 @@ impl Vault {
 
     async fn log_in(&self) -> Result<Token> {
         if self.login.kind == "token" {
-            return Ok(Token { text: self.login.token.clone(), renew_at: None });
+            return self.given().await;
         }
         let (path, body) = self.way_in()?;
         let body = Some(body.to_string().into_bytes());
         let path = format!("/v1/auth/{path}");
         let answer = self.http.ask("POST", &path, &[], body, self.timeout).await?;
         self.token_of(&answer)
+    }
+
+    /// The token that we were given. How long it lasts is asked for; who may not ask does not renew it.
+    async fn given(&self) -> Result<Token> {
+        let text = self.login.token.clone();
+        let headers = [("x-vault-token", text.as_str())];
+        let path = "/v1/auth/token/lookup-self";
+        let answer = self.http.ask("GET", path, &headers, None, self.timeout).await?;
+        let value: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let renew_at = renewal(&value["data"], "ttl").filter(|_| answer.status == StatusCode::OK);
+        Ok(Token { text, renew_at })
     }
 
     fn token_of(&self, answer: &Answer) -> Result<Token> {
@@ -130,41 +173,54 @@ impl Vault {
         let auth = &value["auth"];
         let Some(text) = auth["client_token"].as_str() else {
             let reason = "the answer to the login has no token".to_owned();
-            return Err(Error::Bad { place: self.http.node.clone(), reason });
+            return Err(Error::Bad { place: self.http.node().to_owned(), reason });
         };
-        let seconds = auth["lease_duration"].as_u64().unwrap_or(0);
-        let renews = auth["renewable"].as_bool().unwrap_or(false) && seconds > 0;
-        let after = Duration::from_secs(seconds) * 2 / 3;
-        let renew_at = renews.then(|| Instant::now() + after);
-        Ok(Token { text: text.to_owned(), renew_at })
+        Ok(Token { text: text.to_owned(), renew_at: renewal(auth, "lease_duration") })
     }
 
     /// A token that can be used now.
-    async fn token(&self) -> Result<String> {
+    async fn token(self: &Arc<Self>) -> Result<String> {
         let mut kept = self.token.lock().await;
-        let token = match &*kept {
-            None => self.log_in().await?,
-            Some(token) if token.renew_at.is_none_or(|at| at > Instant::now()) => {
-                return Ok(token.text.clone());
+        if let Some(token) = &*kept {
+            return Ok(token.text.clone());
+        }
+        let token = kept.insert(self.log_in().await?);
+        if let Some(at) = token.renew_at {
+            tokio::spawn(Self::renew(Arc::downgrade(self), token.text.clone(), at));
+        }
+        Ok(token.text.clone())
+    }
+
+    /// Renews a token again and again, as long as it is used.
+    async fn renew(session: Weak<Self>, text: String, mut at: Instant) {
+        loop {
+            tokio::time::sleep_until(at).await;
+            let Some(session) = session.upgrade() else { return };
+            let headers = [("x-vault-token", text.as_str())];
+            let path = "/v1/auth/token/renew-self";
+            let answer = session.http.ask("POST", path, &headers, None, session.timeout).await;
+            let renewed = answer.and_then(|answer| session.token_of(&answer));
+            let mut kept = session.token.lock().await;
+            if kept.as_ref().is_none_or(|token| token.text != text) {
+                return;
             }
-            Some(token) => {
-                let headers = [("x-vault-token", token.text.as_str())];
-                let path = "/v1/auth/token/renew-self";
-                let renewing = self.http.ask("POST", path, &headers, None, self.timeout).await?;
-                match self.token_of(&renewing) {
-                    Ok(token) => token,
-                    // One that has come to its end cannot be renewed.
-                    Err(_) => self.log_in().await?,
+            at = match renewed {
+                Ok(Token { renew_at: Some(at), .. }) => at,
+                Err(err @ Error::Unavailable { .. }) => {
+                    tracing::warn!("a token cannot be renewed: {err}");
+                    Instant::now() + RENEWAL_PAUSE
                 }
-            }
-        };
-        let text = token.text.clone();
-        *kept = Some(token);
-        Ok(text)
+                // One that has come to its end cannot be renewed; the next question logs in anew.
+                Ok(_) | Err(_) => {
+                    *kept = None;
+                    return;
+                }
+            };
+        }
     }
 
     /// Asks with a token; one that is refused is asked for anew, once. What is not there is nothing.
-    async fn ask(&self, method: &str, path: &str) -> Result<Option<Value>> {
+    async fn ask(self: &Arc<Self>, method: &str, path: &str) -> Result<Option<Value>> {
         let mut tries = 0;
         loop {
             let token = self.token().await?;
@@ -174,7 +230,7 @@ impl Vault {
                 StatusCode::NOT_FOUND => return Ok(None),
                 StatusCode::OK => {
                     let value = serde_json::from_slice(&answer.body).map_err(|err| Error::Bad {
-                        place: format!("{}{path}", self.http.node),
+                        place: format!("{}{path}", self.http.node()),
                         reason: err.to_string(),
                     });
                     return value.map(Some);
@@ -188,8 +244,20 @@ impl Vault {
         }
     }
 
+    /// As [`Self::ask`]; that one may not ask is the inner result.
+    async fn ask_if_allowed(
+        self: &Arc<Self>,
+        method: &str,
+        path: &str,
+    ) -> Result<Result<Option<Value>>> {
+        match self.ask(method, path).await {
+            Err(err @ Error::Refused { .. }) => Ok(Err(err)),
+            other => other.map(Ok),
+        }
+    }
+
     /// Where a path lies. Who may not ask for that has secrets without versions.
-    async fn mounted(&self, path: &str) -> Result<Mounted> {
+    async fn mounted(self: &Arc<Self>, path: &str) -> Result<Mounted> {
         let path = path.trim_matches('/');
         let asked = format!("/v1/sys/internal/ui/mounts/{}", escaped(path));
         let plain = || Mounted { mount: String::new(), rest: path.to_owned(), is_versioned: false };
@@ -210,9 +278,11 @@ impl Vault {
         }
     }
 
-    /// Reads what is at a place and below it.
+    /// Reads what is at a place and below it. Who may read a secret but not list what is below it, or
+    /// the other way round, gets the one; what may neither be read nor listed is an error where it was
+    /// asked for, and left out below that.
     fn walk<'a>(
-        &'a self,
+        self: &'a Arc<Self>,
         at: &'a Mounted,
         rest: String,
     ) -> BoxFuture<'a, Result<Vec<(String, Bytes)>>> {
@@ -223,8 +293,14 @@ impl Vault {
             };
             let path = |part: &str| format!("/v1/{}{part}{}", at.mount, escaped(&rest));
             let mut found = Vec::new();
+            let mut refusal = None;
             if !rest.is_empty() {
-                let secret = self.ask("GET", path(read).trim_end_matches('/')).await?;
+                let asked = path(read);
+                let secret = self.ask_if_allowed("GET", asked.trim_end_matches('/')).await?;
+                let secret = secret.unwrap_or_else(|err| {
+                    refusal = Some(err);
+                    None
+                });
                 let data = secret.as_ref().map(|secret| match at.is_versioned {
                     true => &secret["data"]["data"],
                     false => &secret["data"],
@@ -233,7 +309,13 @@ impl Vault {
                     add(&format!("/{}{rest}", at.mount), fields, &mut found);
                 }
             }
-            let listed = self.ask("LIST", path(list).trim_end_matches('/')).await?;
+            let listed = self.ask_if_allowed("LIST", path(list).trim_end_matches('/')).await?;
+            let listed = match (listed, refusal) {
+                (Ok(listed), _) => listed,
+                (Err(_), Some(refusal)) if rest == at.rest => return Err(refusal),
+                (Err(refusal), None) if rest.is_empty() => return Err(refusal),
+                (Err(_), _) => None,
+            };
             let keys = listed.as_ref().and_then(|listed| listed["data"]["keys"].as_array());
             let names = keys.into_iter().flatten().filter_map(Value::as_str);
             let below = names.map(|name| {
@@ -251,6 +333,21 @@ impl Vault {
         }
         .boxed()
     }
+}
+
+fn token_in(file: &Utf8Path) -> Result<String> {
+    let text = std::fs::read_to_string(file).map_err(|err| Error::Config {
+        message: format!("cannot read `{file}`: {err}"),
+        hint: Some("-auth-token-file names the file of a token".to_owned()),
+    })?;
+    Ok(text.trim().to_owned())
+}
+
+/// When a token is renewed, of which an answer says how long it lasts.
+fn renewal(said: &Value, seconds: &str) -> Option<Instant> {
+    let seconds = said[seconds].as_u64().filter(|seconds| *seconds > 0)?;
+    let renews = said["renewable"].as_bool().unwrap_or(false);
+    renews.then(|| Instant::now() + Duration::from_secs(seconds) * 2 / 3)
 }
 
 /// Adds a secret: its text where it has nothing but a `value`, its JSON and its fields otherwise.
@@ -292,8 +389,8 @@ impl Source for Vault {
     async fn read(&self, paths: &[String]) -> Result<Entries> {
         let mut entries = Entries::new();
         for path in paths {
-            let at = self.mounted(path).await?;
-            entries.extend(self.walk(&at, at.rest.clone()).await?);
+            let at = self.0.mounted(path).await?;
+            entries.extend(self.0.walk(&at, at.rest.clone()).await?);
         }
         Ok(entries)
     }

@@ -14,7 +14,7 @@ use futures::future::{BoxFuture, select_all, try_join_all};
 use zookeeper_client as client;
 use zookeeper_client::{AddWatchMode, Client, EventType, PersistentWatcher, WatchedEvent};
 
-use crate::{Config, Entries, Error, Result, Source, Update, Watch, Watching, covers};
+use crate::{Config, Entries, Error, Result, Source, Tls, Update, Watch, Watching, covers};
 
 /// How long a session outlives its connection; a loss of it is told of at once.
 const SESSION_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
@@ -30,9 +30,17 @@ pub struct ZooKeeper {
 
 impl ZooKeeper {
     /// The ensemble of a configuration. Nothing is asked yet.
-    #[must_use]
-    pub fn new(config: &Config) -> Self {
-        Self { config: config.clone(), node: config.nodes.join(",") }
+    ///
+    /// # Errors
+    /// [`Error::Config`] where certificates are given: it is spoken to in the open, as by confd.
+    pub fn new(config: &Config) -> Result<Self> {
+        if config.tls != Tls::default() || config.scheme == "https" {
+            return Err(Error::Config {
+                message: "zookeeper cannot be spoken to with TLS".to_owned(),
+                hint: Some("leave the -client-* flags and -scheme out".to_owned()),
+            });
+        }
+        Ok(Self { config: config.clone(), node: config.nodes.join(",") })
     }
 
     async fn connect(&self) -> Result<Client> {

@@ -17,6 +17,10 @@ struct State {
     keys: BTreeMap<String, (Vec<u8>, u64)>,
     index: u64,
     token: Option<String>,
+    /// Whether something on the way takes the index out of answers.
+    hides_index: bool,
+    /// How many queries were asked.
+    asked: usize,
 }
 
 #[derive(Default)]
@@ -72,6 +76,7 @@ fn answer(shared: &Shared, asked: &Asked) -> Answered {
         return refuse(400, "only lists are asked for");
     }
     let mut state = shared.state.lock().expect("nobody panics with it");
+    state.asked += 1;
     if state.token.is_some() && state.token.as_ref() != asked.headers.get("x-consul-token") {
         return refuse(403, "Permission denied");
     }
@@ -98,7 +103,10 @@ fn answer(shared: &Shared, asked: &Asked) -> Answered {
         }
     }
     let (listed, index) = found;
-    let headers = vec![("X-Consul-Index", index.to_string())];
+    let headers = match state.hides_index {
+        true => Vec::new(),
+        false => vec![("X-Consul-Index", index.to_string())],
+    };
     match listed.is_empty() {
         true => (404, headers, String::new()),
         false => (200, headers, Value::Array(listed).to_string()),
@@ -180,5 +188,77 @@ async fn tokens_and_addresses_come_from_flags_or_variables() {
     {
         config.environment.insert(name.to_owned(), value);
     }
+    assert!(read(config).await.is_ok());
+}
+
+#[tokio::test]
+async fn answers_without_an_index_are_polled_and_the_reason_is_said() {
+    let consul = InConsul::start();
+    consul.with(|state| state.hides_index = true);
+    let source = consul.source().await;
+    let Ok(Watching::Poll(why)) = source.watch(&["/k".to_owned()]).await else {
+        panic!("it cannot wait");
+    };
+    assert_eq!(why, "its answers have no X-Consul-Index");
+    // One that loses it later ends the watch.
+    consul.with(|state| state.hides_index = false);
+    let Ok(Watching::Watch(mut watch)) = source.watch(&["/k".to_owned()]).await else {
+        panic!("it can wait");
+    };
+    assert!(matches!(watch.next().await, Ok(Update::All(_))));
+    consul.with(|state| state.hides_index = true);
+    let next = watch.next().await;
+    assert!(matches!(next, Err(Error::Unavailable { .. })), "{next:?}");
+}
+
+#[tokio::test]
+async fn many_paths_are_watched_by_few_queries() {
+    let consul = InConsul::start();
+    consul.set("/d/7/x", b"1").await;
+    let paths: Vec<String> = (0..300).map(|number| format!("/d/{number}")).collect();
+    let source = consul.source().await;
+    let Ok(Watching::Watch(mut watch)) = source.watch(&paths).await else {
+        panic!("it can be watched");
+    };
+    assert!(matches!(watch.next().await, Ok(Update::All(all)) if all.len() == 1));
+    consul.set("/d/none-of-them", b"1").await;
+    consul.set("/d/299", b"2").await;
+    let next = watch.next().await.expect("it goes on");
+    assert_eq!(next, Update::Some(vec![("/d/299".to_owned(), Some("2".into()))]));
+    let asked = consul.shared.state.lock().expect("nobody panics with it").asked;
+    assert!(asked <= 5, "{asked} queries");
+    assert_eq!(source.read(&paths).await.expect("it answers").len(), 2);
+}
+
+#[tokio::test]
+async fn variables_of_consuls_tools_say_what_flags_leave_open() {
+    let directory = tempfile::tempdir().expect("there is room");
+    let at = camino::Utf8Path::from_path(directory.path()).expect("it is UTF-8");
+    let authority = brickyard_testkit::Authority::new(at, "ours");
+    let (certificate, key) = authority.issue("127.0.0.1", brickyard_testkit::Life::Long);
+    let seen = Arc::new(Mutex::new(String::new()));
+    let noted = Arc::clone(&seen);
+    let answer = move |asked: &Asked| {
+        let who = asked.headers.get("authorization").cloned();
+        *noted.lock().expect("nobody panics with it") = who.unwrap_or_default();
+        refuse(404, "")
+    };
+    let server = StandIn::start_secured(answer, &certificate, &key, None);
+    let mut config = Config::new(Backend::Consul);
+    let mut variable = |name: &str, value: &str| {
+        config.environment.insert(name.to_owned(), value.to_owned());
+    };
+    variable("CONSUL_HTTP_ADDR", &server.address());
+    variable("CONSUL_HTTP_SSL", "true");
+    variable("CONSUL_CACERT", authority.file().as_str());
+    variable("CONSUL_HTTP_AUTH", "u:p");
+    let read = |config: Config| async move {
+        connect(&config).await.expect("it is an address").read(&["/k".to_owned()]).await
+    };
+    read(config.clone()).await.expect("all of them count");
+    assert_eq!(*seen.lock().expect("nobody panics with it"), "Basic dTpw");
+    config.environment.remove("CONSUL_CACERT");
+    assert!(read(config.clone()).await.is_err(), "nobody vouches for it");
+    config.environment.insert("CONSUL_HTTP_SSL_VERIFY".to_owned(), "false".to_owned());
     assert!(read(config).await.is_ok());
 }

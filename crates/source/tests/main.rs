@@ -3,8 +3,10 @@
 mod consul;
 mod contract;
 mod environment;
+mod etcd;
 mod file;
 mod redis;
 mod stand_in;
 mod subjects;
+mod tls;
 mod vault;

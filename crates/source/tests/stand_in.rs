@@ -8,6 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use brickyard_testkit::{Claim, claim_port};
+use camino::Utf8Path;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
 /// What was asked.
 #[derive(Debug, Clone, Default)]
@@ -22,20 +27,57 @@ pub(crate) struct Asked {
 /// Status, headers and body.
 pub(crate) type Answered = (u16, Vec<(&'static str, String)>, String);
 
+/// How it speaks TLS, where it does.
+type Secured = Option<Arc<ServerConfig>>;
 type Handler = dyn Fn(&Asked) -> Answered + Send + Sync;
 
 pub(crate) struct StandIn {
     claim: Claim,
     handler: Arc<Handler>,
+    secured: Secured,
     open: Arc<Mutex<Vec<TcpStream>>>,
     stop: Arc<AtomicBool>,
 }
 
 impl StandIn {
     pub(crate) fn start(handler: impl Fn(&Asked) -> Answered + Send + Sync + 'static) -> Self {
+        Self::begin(Arc::new(handler), None)
+    }
+
+    /// With a certificate and its key; clients need one of an authority where it is given.
+    pub(crate) fn start_secured(
+        handler: impl Fn(&Asked) -> Answered + Send + Sync + 'static,
+        certificate: &Utf8Path,
+        key: &Utf8Path,
+        clients: Option<&Utf8Path>,
+    ) -> Self {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
+        let builder = builder.with_safe_default_protocol_versions().expect("ring has them");
+        let certificates = |file: &Utf8Path| {
+            let found = CertificateDer::pem_file_iter(file).expect("it is there");
+            found.map(|found| found.expect("it is PEM")).collect::<Vec<_>>()
+        };
+        let builder = match clients {
+            None => builder.with_no_client_auth(),
+            Some(clients) => {
+                let mut roots = RootCertStore::empty();
+                roots.add_parsable_certificates(certificates(clients));
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                builder.with_client_cert_verifier(verifier.build().expect("it has roots"))
+            }
+        };
+        let key = PrivateKeyDer::from_pem_file(key).expect("it is PEM");
+        let secured = builder.with_single_cert(certificates(certificate), key);
+        Self::begin(Arc::new(handler), Some(Arc::new(secured.expect("they belong together"))))
+    }
+
+    fn begin(handler: Arc<Handler>, secured: Secured) -> Self {
         let mut stand_in = Self {
             claim: claim_port(),
-            handler: Arc::new(handler),
+            handler,
+            secured,
             open: Arc::default(),
             stop: Arc::default(),
         };
@@ -58,6 +100,7 @@ impl StandIn {
     pub(crate) fn come_back(&mut self) {
         let listener = TcpListener::bind(self.address()).expect("the port is ours");
         let (handler, open) = (Arc::clone(&self.handler), Arc::clone(&self.open));
+        let secured = self.secured.clone();
         self.stop = Arc::default();
         let stop = Arc::clone(&self.stop);
         std::thread::spawn(move || {
@@ -68,9 +111,19 @@ impl StandIn {
                 let Ok(stream) = stream else { continue };
                 let kept = stream.try_clone().expect("it can be shared");
                 open.lock().expect("nobody panics with it").push(kept);
-                let handler = Arc::clone(&handler);
+                let (handler, secured) = (Arc::clone(&handler), secured.clone());
                 std::thread::spawn(move || {
-                    let _ = serve(&stream, &*handler);
+                    let _ = match secured {
+                        None => serve(&stream, &*handler),
+                        Some(secured) => {
+                            let side = ServerConnection::new(secured).expect("it is configured");
+                            let mut stream = StreamOwned::new(side, &stream);
+                            let served = serve(&mut stream, &*handler);
+                            stream.conn.send_close_notify();
+                            let _ = stream.flush();
+                            served
+                        }
+                    };
                     let _ = stream.shutdown(Shutdown::Both);
                 });
             }
@@ -84,8 +137,8 @@ impl Drop for StandIn {
     }
 }
 
-fn serve(stream: &TcpStream, handler: &Handler) -> std::io::Result<()> {
-    let mut reader = BufReader::new(stream);
+fn serve(mut stream: impl Read + Write, handler: &Handler) -> std::io::Result<()> {
+    let mut reader = BufReader::new(&mut stream);
     let mut line = String::new();
     reader.read_line(&mut line)?;
     let mut words = line.split_whitespace().map(str::to_owned);
@@ -112,7 +165,6 @@ fn serve(stream: &TcpStream, handler: &Handler) -> std::io::Result<()> {
         answer.push_str(&format!("{name}: {value}\r\n"));
     }
     answer.push_str("Connection: close\r\n\r\n");
-    let mut stream = stream;
     stream.write_all(answer.as_bytes())?;
     stream.write_all(body.as_bytes())
 }

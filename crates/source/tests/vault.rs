@@ -22,6 +22,8 @@ struct State {
     lease_s: u64,
     /// Whether mounts may be asked for.
     hides_mounts: bool,
+    /// What may not be asked for, `LIST old/k`.
+    forbidden: Vec<String>,
 }
 
 struct InVault {
@@ -81,6 +83,12 @@ fn answer(state: &mut State, asked: &Asked) -> Answered {
     }
     if asked.headers.get("x-vault-token") != Some(&state.token) {
         return errors(403, "permission denied");
+    }
+    if state.forbidden.contains(&format!("{method} {path}")) {
+        return errors(403, "permission denied");
+    }
+    if path == "auth/token/lookup-self" && method == "GET" {
+        return say(200, &json!({"data": {"ttl": state.lease_s, "renewable": true}}));
     }
     if path == "auth/token/renew-self" && method == "POST" {
         state.renewed += 1;
@@ -178,7 +186,11 @@ async fn every_way_to_log_in_is_taken() {
         ("auth/own/login/u", json!({"password": "p"})),
         ("auth/github/login", json!({"token": "g"})),
         ("auth/cert/login", json!({})),
+        ("auth/kubernetes/login", json!({"jwt": "pod", "role": "r"})),
     ];
+    let directory = tempfile::tempdir().expect("there is room");
+    let token = directory.path().join("token");
+    std::fs::write(&token, "pod\n").expect("the directory is new");
     vault.with(|state| {
         state.logins = logins.map(|(path, sent)| (path.to_owned(), sent)).into_iter().collect();
     });
@@ -190,7 +202,8 @@ async fn every_way_to_log_in_is_taken() {
     config.login.username = "u".to_owned();
     config.login.password = "p".to_owned();
     config.login.token = "g".to_owned();
-    for kind in ["app-role", "app-id", "userpass", "github", "cert"] {
+    config.login.token_file = Some(token.to_string_lossy().into_owned().into());
+    for kind in ["app-role", "app-id", "userpass", "github", "cert", "kubernetes"] {
         config.login.kind = kind.to_owned();
         let found = read(&config, "/old/k").await;
         assert_eq!(found.expect(kind), pairs(&[("/old/k", "plain")]), "{kind}");
@@ -198,7 +211,7 @@ async fn every_way_to_log_in_is_taken() {
     config.login.kind = "userpass".to_owned();
     config.login.mount = "own".to_owned();
     assert!(read(&config, "/old/k").await.is_ok());
-    assert_eq!(vault.with(|state| state.logged_in), 6);
+    assert_eq!(vault.with(|state| state.logged_in), 7);
     config.login.password = "wrong".to_owned();
     let refused = read(&config, "/old/k").await;
     assert!(
@@ -233,4 +246,59 @@ async fn tokens_are_renewed_and_asked_for_anew() {
     });
     assert_eq!(read().await.expect("it answers"), 1);
     assert_eq!(vault.with(counts), (2, 1));
+}
+
+#[tokio::test]
+async fn a_token_that_was_given_is_renewed_while_nobody_asks() {
+    let vault = InVault::start();
+    vault.with(|state| state.lease_s = 1);
+    let mut config = vault.config("token");
+    config.login.token = "root".to_owned();
+    let source = connect(&config).await.expect("it is an address");
+    source.read(&["/old/k".to_owned()]).await.expect("it answers");
+    let renewed = async {
+        while vault.with(|state| state.renewed) < 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(brickyard_testkit::DEADLINE, renewed).await.expect("by itself");
+    drop(source);
+    // Who may not ask how long it lasts uses it all the same.
+    vault.with(|state| state.forbidden = vec!["GET auth/token/lookup-self".to_owned()]);
+    assert_eq!(read(&config, "/old/k").await.expect("it may"), pairs(&[("/old/k", "plain")]));
+}
+
+#[tokio::test]
+async fn what_may_be_read_is_read_although_it_may_not_be_listed() {
+    let vault = InVault::start();
+    let mut config = vault.config("token");
+    config.login.token = "root".to_owned();
+    let forbid = |all: &[&str]| {
+        vault.with(|state| state.forbidden = all.iter().map(ToString::to_string).collect());
+    };
+    forbid(&["LIST old/k"]);
+    assert_eq!(read(&config, "/old/k").await.expect("it may"), pairs(&[("/old/k", "plain")]));
+    forbid(&["GET old/k", "LIST old/k"]);
+    let refused = read(&config, "/old/k").await;
+    assert!(matches!(refused, Err(Error::Refused { .. })), "{refused:?}");
+    // Below what may be listed, a secret that may not be read is left out.
+    assert_eq!(read(&config, "/old").await.expect("it may"), Vec::new());
+    forbid(&["GET kv/data/app", "GET kv/data/app/db/more", "LIST kv/metadata/app/db"]);
+    assert_eq!(read(&config, "/kv/app").await.expect("it may"), pairs(&[("/kv/app/db", "s3cret")]));
+    forbid(&["LIST old"]);
+    assert!(matches!(read(&config, "/old").await, Err(Error::Refused { .. })));
+}
+
+#[tokio::test]
+async fn variables_of_vaults_tools_say_what_flags_leave_open() {
+    let vault = InVault::start();
+    let mut config = Config::new(Backend::Vault);
+    for (name, value) in [
+        ("VAULT_ADDR", format!("http://{}", vault.server.address())),
+        ("VAULT_TOKEN", "root".to_owned()),
+        ("VAULT_NAMESPACE", "team".to_owned()),
+    ] {
+        config.environment.insert(name.to_owned(), value);
+    }
+    assert_eq!(read(&config, "/old/k").await.expect("it answers"), pairs(&[("/old/k", "plain")]));
 }

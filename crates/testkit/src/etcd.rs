@@ -19,8 +19,18 @@ impl Etcd {
     /// When it is not installed, or does not answer.
     #[must_use]
     pub fn start() -> Self {
+        Self::start_with("http", &[])
+    }
+
+    /// Starts one whose clients come with `http` or `https`, with more flags.
+    ///
+    /// # Panics
+    /// When it is not installed, or does not answer.
+    #[must_use]
+    pub fn start_with(scheme: &str, more: &[&str]) -> Self {
         Self(Server::start("etcd", "etcd-server", 2, |directory, ports| {
-            let [client, peer] = [0, 1].map(|at: usize| format!("http://127.0.0.1:{}", ports[at]));
+            let client = format!("{scheme}://127.0.0.1:{}", ports[0]);
+            let peer = format!("http://127.0.0.1:{}", ports[1]);
             let flags = [
                 ("data-dir", directory.to_string()),
                 ("listen-client-urls", client.clone()),
@@ -29,19 +39,21 @@ impl Etcd {
                 ("initial-advertise-peer-urls", peer.clone()),
                 ("initial-cluster", format!("default={peer}")),
             ];
-            flags.into_iter().flat_map(|(name, value)| [format!("--{name}"), value]).collect()
+            let more = more.iter().map(ToString::to_string);
+            let flags = flags.into_iter().flat_map(|(name, value)| [format!("--{name}"), value]);
+            flags.chain(more).collect()
         }))
     }
 
     /// Sets a key.
     pub fn put(&self, key: &str, value: impl AsRef<[u8]>) {
         let body = json!({"key": base64(key.as_bytes()), "value": base64(value.as_ref())});
-        let _ = self.ask("put", &body);
+        let _ = self.ask("kv/put", &body);
     }
 
     /// Removes a key.
     pub fn delete(&self, key: &str) {
-        let _ = self.ask("deleterange", &json!({"key": base64(key.as_bytes())}));
+        let _ = self.ask("kv/deleterange", &json!({"key": base64(key.as_bytes())}));
     }
 
     /// Forgets all history.
@@ -49,17 +61,21 @@ impl Etcd {
     /// # Panics
     /// When it says no.
     pub fn compact(&self) {
-        let answer = self.ask("range", &json!({"key": base64(b"/"), "count_only": true}));
+        let answer = self.ask("kv/range", &json!({"key": base64(b"/"), "count_only": true}));
         let revision = &answer["header"]["revision"];
         assert!(revision.is_string(), "{answer}");
-        let _ = self.ask("compaction", &json!({"revision": revision}));
+        let _ = self.ask("kv/compaction", &json!({"revision": revision}));
     }
 
-    /// Just after its start it may not answer yet.
-    fn ask(&self, what: &str, body: &Value) -> Value {
+    /// Asks its JSON gateway for `/v3/WHAT`. Just after its start it may not answer yet.
+    ///
+    /// # Panics
+    /// When it says no.
+    #[must_use]
+    pub fn ask(&self, what: &str, body: &Value) -> Value {
         wait_for("etcd answers", DEADLINE, || {
             let (status, answer) =
-                post(self.port(), &format!("/v3/kv/{what}"), &body.to_string()).ok()?;
+                post(self.port(), &format!("/v3/{what}"), &body.to_string()).ok()?;
             assert!(matches!(status, 200 | 503), "{status}: {answer}");
             (status == 200).then(|| serde_json::from_str(&answer).expect("it is JSON"))
         })
@@ -80,7 +96,9 @@ impl DerefMut for Etcd {
     }
 }
 
-fn base64(bytes: &[u8]) -> String {
+/// Bytes as the gateway spells them.
+#[must_use]
+pub fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for chunk in bytes.chunks(3) {

@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod certificate;
 mod command;
 mod etcd;
 mod net;
@@ -18,8 +19,9 @@ mod sweep;
 mod wait;
 mod yard;
 
+pub use certificate::{Authority, Life};
 pub use command::{Output, run};
-pub use etcd::Etcd;
+pub use etcd::{Etcd, base64};
 pub use net::{Claim, ask, claim_port, get, get_unix, post};
 pub use picture::{ASYNCHRONOUS, Aside, Picture};
 pub use project::Project;

@@ -4,6 +4,7 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
 use camino::Utf8Path;
+use rustix::process::Signal;
 
 use crate::net::{Claim, claim_port};
 use crate::wait::{DEADLINE, wait_until};
@@ -68,6 +69,17 @@ impl Server {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+
+    /// Holds it, so that it neither answers nor ends, or lets it go on.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn hold(&self, holds: bool) {
+        let child = self.child.as_ref().expect("it runs");
+        let pid = rustix::process::Pid::from_child(child);
+        let signal = if holds { Signal::STOP } else { Signal::CONT };
+        rustix::process::kill_process(pid, signal).expect("it runs");
     }
 
     /// Starts it on what it had written, and waits until it answers.
