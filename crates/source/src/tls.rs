@@ -27,7 +27,10 @@ const MEANINGS: &[(&str, &str)] = &[
     ("received fatal alert: UnknownCA", "it does not know who vouches for our certificate"),
     ("InvalidContentType", "it does not speak TLS"),
     ("connection closed before message completed", "it may want TLS, as `-scheme https` has it"),
+    // Which of these a server's refusal becomes depends on who comes first.
     ("connection closed", "it may want TLS, or another certificate of us"),
+    ("broken pipe", "it may want TLS, or another certificate of us"),
+    ("connection reset", "it may want TLS, or another certificate of us"),
 ];
 
 /// What went wrong: the innermost reason, and what it means where it is about certificates.
