@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use brickyard_source::Config;
 
+use crate::resource::Resource;
 use crate::settings::Settings;
 
 /// What a resource says of its own backend.
@@ -17,17 +18,19 @@ pub(crate) struct Backends {
 }
 
 impl Backends {
-    /// The number of a resource's backend, of which these paths are read.
+    /// The number of a resource's backend, of which its keys are read.
     pub(crate) fn number(
         &mut self,
-        own: &Own,
-        paths: &[String],
+        resource: &Resource,
         settings: &Settings,
     ) -> Result<usize, String> {
+        let own = &resource.backend;
         let number = match self.numbers.get(own) {
             Some(number) => *number,
             None => {
-                let config = settings.source(own.as_ref())?;
+                let config = settings.source(own.as_ref()).map_err(|text| {
+                    format!("Cannot process template resource {}: {text}", resource.path)
+                })?;
                 let known = self.all.iter().position(|(known, _)| *known == config);
                 let number = known.unwrap_or(self.all.len());
                 if number == self.all.len() {
@@ -38,7 +41,7 @@ impl Backends {
             }
         };
         if let Some((_, all)) = self.all.get_mut(number) {
-            all.extend(paths.iter().cloned());
+            all.extend(resource.keys.iter().cloned());
         }
         Ok(number)
     }

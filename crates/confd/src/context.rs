@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use brickyard_template::{Moment, Service, Text, World};
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::keyring::Keyring;
 use crate::log::{Log, hostname};
 use crate::resolve;
 use crate::settings::Settings;
@@ -38,6 +39,8 @@ impl Context {
 pub(crate) struct Machine {
     /// Where `include` looks.
     pub(crate) templates: Utf8PathBuf,
+    /// What decrypts values, where one is given.
+    pub(crate) keyring: Option<Keyring>,
 }
 
 impl World for Machine {
@@ -75,6 +78,12 @@ impl World for Machine {
             Ok(_) => true,
             Err(err) => err.kind() != std::io::ErrorKind::NotFound,
         }
+    }
+
+    fn decrypt(&self, encrypted: &[u8]) -> Result<Vec<u8>, String> {
+        let keyring =
+            self.keyring.as_ref().ok_or("no keyring is given; -secret-keyring names it")?;
+        keyring.decrypt(encrypted)
     }
 
     fn source(&self, name: &str) -> Result<Text, String> {

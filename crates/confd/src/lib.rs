@@ -19,6 +19,7 @@ pub mod duration;
 mod feed;
 mod flags;
 mod job;
+mod keyring;
 mod load;
 mod log;
 mod notify;
@@ -63,7 +64,14 @@ pub fn main(program: &str, arguments: &[String]) -> i32 {
             return 1;
         }
     };
-    let machine = Machine { templates: settings.confdir.join("templates") };
+    let keyring = match settings.keyring.as_deref().map(keyring::Keyring::read).transpose() {
+        Ok(keyring) => keyring,
+        Err(text) => {
+            log.fatal(text);
+            return 1;
+        }
+    };
+    let machine = Machine { templates: settings.confdir.join("templates"), keyring };
     let status = status::Status::default();
     let templates = templates::Templates::default();
     let context = Context { settings, log, status, machine, templates };

@@ -25,7 +25,7 @@ pub(crate) async fn run(context: &Context) -> i32 {
     let mut jobs: Vec<(Job, usize)> = Vec::new();
     let mut backends = Backends::default();
     for resource in loaded.resources {
-        match backends.number(&resource.backend, &resource.keys, &context.settings) {
+        match backends.number(&resource, &context.settings) {
             Ok(number) => jobs.push((Job::new(resource), number)),
             Err(text) => once.fail(text),
         }

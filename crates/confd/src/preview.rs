@@ -21,7 +21,7 @@ pub fn render(
 ) -> Result<Rendered, String> {
     let mut data = Data::default();
     let _ = data.apply(Update::All(entries));
-    let machine = Machine { templates: directory.to_owned() };
+    let machine = Machine { templates: directory.to_owned(), keyring: None };
     let view = View {
         data: &data,
         paths: &["/".to_owned()],

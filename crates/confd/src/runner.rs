@@ -165,18 +165,18 @@ impl<'a> Runner<'a> {
     fn reload(&mut self) {
         let loaded = load::resources(self.context);
         loaded.problems.iter().for_each(|problem| self.context.log.error(problem));
-        let is_good = loaded.problems.is_empty();
+        let mut is_good = loaded.problems.is_empty();
         let before = std::mem::take(&mut self.slots).into_iter();
         let mut before: HashMap<_, _> =
             before.map(|(id, slot)| (slot.job.resource.path.clone(), (id, slot))).collect();
         let mut backends = Backends::default();
         let mut slots: Vec<(u64, Slot)> = Vec::new();
         for resource in loaded.resources {
-            let own = &resource.backend;
-            let number = match backends.number(own, &resource.keys, &self.context.settings) {
+            let number = match backends.number(&resource, &self.context.settings) {
                 Ok(number) => number,
                 Err(text) => {
-                    self.context.log.error(format!("{}: {text}", resource.path));
+                    self.context.log.error(text);
+                    is_good = false;
                     continue;
                 }
             };
@@ -193,10 +193,9 @@ impl<'a> Runner<'a> {
         // One that cannot be read for the moment goes on as it was.
         for (id, mut slot) in before.into_values() {
             let resource = &slot.job.resource;
-            let number = backends.number(&resource.backend, &resource.keys, &self.context.settings);
             if !is_good
                 && resource.path.exists()
-                && let Ok(number) = number
+                && let Ok(number) = backends.number(resource, &self.context.settings)
             {
                 slot.feed = number;
                 slots.push((id, slot));

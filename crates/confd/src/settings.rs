@@ -54,6 +54,7 @@ pub(crate) struct Settings {
     pub(crate) level: Level,
     pub(crate) form: Form,
     pub(crate) metrics: Option<std::net::SocketAddr>,
+    pub(crate) keyring: Option<Utf8PathBuf>,
     pub(crate) exec: Option<Exec>,
     /// The name of the backend as it was given.
     pub(crate) backend_name: String,
@@ -129,9 +130,6 @@ impl Reader<'_> {
     }
 
     fn settings(self) -> Result<Settings, String> {
-        if self.text("secret-keyring").is_some() {
-            return Err("-secret-keyring: encrypted values are not supported yet".to_owned());
-        }
         let backend_name = self.text("backend").unwrap_or("etcd").to_owned();
         let mode = if self.is_set("onetime") {
             Mode::Onetime
@@ -185,6 +183,7 @@ impl Reader<'_> {
             level,
             form,
             metrics,
+            keyring: self.text("secret-keyring").map(Utf8PathBuf::from),
             exec: self.exec()?,
             backend_name,
             environment: self.environment.clone(),
@@ -298,5 +297,128 @@ impl Settings {
             config.timeout = timeout;
         }
         Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Flags that say how a backend is reached, each with a value that is none of the defaults.
+    const REACHING: &[(&str, &str)] = &[
+        ("app-id", "app"),
+        ("auth-token", "token"),
+        ("auth-token-file", "/token"),
+        ("auth-type", "app-id"),
+        ("backend", "redis"),
+        ("basic-auth", "true"),
+        ("client-ca-keys", "/ca"),
+        ("client-cert", "/cert"),
+        ("client-insecure", "true"),
+        ("client-key", "/key"),
+        ("env-underscores", "true"),
+        ("file", "/file"),
+        ("filter", "*.yaml"),
+        ("node", "n:1"),
+        ("password", "pw"),
+        ("path", "mount"),
+        ("role-id", "role"),
+        ("scheme", "https"),
+        ("secret-id", "secret"),
+        ("separator", ":"),
+        ("table", "t"),
+        ("timeout", "7s"),
+        ("user-id", "user"),
+        ("username", "u"),
+    ];
+
+    fn reached() -> Config {
+        let mut config = Config::new(Backend::Redis);
+        let text = str::to_owned;
+        config.nodes = vec![text("n:1")];
+        config.scheme = text("https");
+        config.tls = Tls {
+            authorities: Some("/ca".into()),
+            certificate: Some("/cert".into()),
+            key: Some("/key".into()),
+            insecure: true,
+        };
+        config.login = Login {
+            basic: true,
+            username: text("u"),
+            password: text("pw"),
+            kind: text("app-id"),
+            token: text("token"),
+            token_file: Some("/token".into()),
+            app_id: text("app"),
+            user_id: text("user"),
+            role_id: text("role"),
+            secret_id: text("secret"),
+            mount: text("mount"),
+        };
+        config.separator = text(":");
+        config.table = text("t");
+        config.files = vec!["/file".into()];
+        config.filter = text("*.yaml");
+        config.double_underscore = true;
+        config.timeout = Duration::from_secs(7);
+        config
+    }
+
+    fn read(arguments: &[String], environment: &BTreeMap<String, String>) -> Config {
+        let settings = settings(arguments, environment).expect("it is right");
+        let mut config = settings.source(None).expect("it is right");
+        config.environment.clear();
+        config
+    }
+
+    #[test]
+    fn flags_of_the_backend_reach_it_from_the_command_line_the_variables_and_the_file() {
+        let nowhere = "-config-file=/nonexistent".to_owned();
+        let flags = REACHING.iter().map(|(name, value)| format!("-{name}={value}"));
+        let none = BTreeMap::new();
+        let arguments: Vec<String> = flags.chain([nowhere.clone()]).collect();
+        assert_eq!(read(&arguments, &none), reached());
+        let variable = |name: &str| match name {
+            "client-ca-keys" => "CONFD_CLIENT_CAKEYS".to_owned(),
+            name => format!("CONFD_{}", name.to_ascii_uppercase().replace('-', "_")),
+        };
+        let variables = REACHING.iter().map(|(name, value)| (variable(name), (*value).to_owned()));
+        assert_eq!(read(&[nowhere], &variables.collect()), reached());
+        let file = tempfile::NamedTempFile::new().expect("there is room");
+        let lines = REACHING.iter().map(|(name, value)| {
+            // confd's own spellings of these two.
+            let key = match *name {
+                "node" => "nodes".to_owned(),
+                "client-ca-keys" => "client_cakeys".to_owned(),
+                name => name.replace('-', "_"),
+            };
+            match (*name, *value) {
+                ("node" | "file", value) => format!("{key} = [\"{value}\"]\n"),
+                (_, "true") => format!("{key} = true\n"),
+                (_, value) => format!("{key} = \"{value}\"\n"),
+            }
+        });
+        std::fs::write(&file, lines.collect::<String>()).expect("there is room");
+        let arguments = [format!("-config-file={}", file.path().display())];
+        assert_eq!(read(&arguments, &none), reached());
+    }
+
+    #[test]
+    fn what_is_not_said_is_confds() {
+        let arguments = ["-config-file=/nonexistent".to_owned()];
+        let settings = settings(&arguments, &BTreeMap::new()).expect("it is right");
+        assert_eq!(settings.mode, Mode::Interval);
+        assert_eq!(settings.interval, Duration::from_secs(600));
+        assert_eq!((settings.confdir.as_str(), settings.prefix.as_str()), ("/etc/confd", ""));
+        assert!(!settings.noop && !settings.sync_only && !settings.keep_stage_file);
+        let usual = settings.source(None).expect("it is right");
+        assert_eq!(usual, Config::new(Backend::Etcd));
+        let peers = ("ETCDCTL_PEERS".to_owned(), "http://a:1,http://b:2".to_owned());
+        let found = read(&arguments, &[peers].into_iter().collect());
+        assert_eq!(found.nodes, ["http://a:1", "http://b:2"]);
+        let once = ["-onetime".to_owned(), "-watch".to_owned(), arguments[0].clone()];
+        let both = super::settings(&once, &BTreeMap::new()).expect("it is right");
+        assert_eq!(both.mode, Mode::Onetime, "once wins");
     }
 }

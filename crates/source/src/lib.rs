@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+mod aws;
 mod config;
 mod consul;
 mod dial;
@@ -32,6 +33,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use aws::{DynamoDb, ParameterStore};
 pub use config::{Backend, Config, Login, Tls};
 pub use consul::Consul;
 pub use env::Environment;
@@ -117,11 +119,7 @@ pub async fn connect(config: &Config) -> Result<Arc<dyn Source>> {
         Backend::Vault => Arc::new(Vault::new(config)?),
         Backend::Redis => Arc::new(Redis::new(config)?),
         Backend::Zookeeper => Arc::new(ZooKeeper::new(config)?),
-        other => {
-            return Err(Error::Config {
-                message: format!("the backend {other} is not supported yet"),
-                hint: None,
-            });
-        }
+        Backend::Ssm => Arc::new(ParameterStore::new(config)?),
+        Backend::Dynamodb => Arc::new(DynamoDb::new(config)?),
     })
 }

@@ -1,5 +1,6 @@
 //! One contract for all sources, the fake and real servers alike, and what is each one's own.
 
+mod aws;
 mod consul;
 mod contract;
 mod environment;

@@ -117,6 +117,42 @@ fn killed_at_random_moments_it_ends_with_file_and_loaded_state_right() {
 }
 
 #[test]
+fn a_template_that_is_edited_all_the_time_ends_as_the_last_edit() {
+    let etcd = Etcd::start();
+    etcd.put("/k", "0");
+    let confdir = Confdir::new();
+    confdir.resource("a", "{{getv \"/k\"}}", "keys = [\"/k\"]");
+    let flags = watch(&etcd);
+    let _running = confdir.start(&words(&flags));
+    confdir.wait_for("out/a", "0");
+    let seed = std::env::var("BRICKYARD_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(3);
+    let mut random = Random::new(seed);
+    let text = |round: usize| format!("{round}:{}{{{{getv \"/k\"}}}}", "x".repeat(round * 997));
+    for round in 1..=60 {
+        let whole = text(round);
+        if random.below(2) == 0 {
+            // In place and in pieces: what is read between them may be no template at all.
+            let (first, rest) = whole.split_at(whole.len() - random.below(12) as usize);
+            confdir.write("templates/a.tmpl", first);
+            etcd.put("/k", round.to_string());
+            std::thread::sleep(Duration::from_millis(random.below(5)));
+            let mut file = std::fs::File::options()
+                .append(true)
+                .open(confdir.path("templates/a.tmpl"))
+                .expect("it is there");
+            std::io::Write::write_all(&mut file, rest.as_bytes()).expect("there is room");
+        } else {
+            confdir.write("new.tmpl", &whole);
+            std::fs::rename(confdir.path("new.tmpl"), confdir.path("templates/a.tmpl"))
+                .expect("both are there");
+            etcd.put("/k", round.to_string());
+        }
+    }
+    let last = text(60).replace("{{getv \"/k\"}}", "60");
+    wait_until("the file is the last edit's", DEADLINE, || confdir.read("out/a") == last);
+}
+
+#[test]
 fn a_kill_between_place_and_reload_is_made_up_for() {
     let etcd = Etcd::start();
     etcd.put("/k", "1");

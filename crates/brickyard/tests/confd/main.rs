@@ -2,8 +2,11 @@
 //! what it does when something fails.
 
 mod differences;
+mod encrypted;
 mod faults;
+mod names;
 mod onetime;
+mod served;
 mod single;
 mod support;
 mod traps;

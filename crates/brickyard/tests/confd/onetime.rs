@@ -121,7 +121,6 @@ fn bad_settings_are_refused() {
         &["-backend", "etcd", "-srv-record", "_no._tcp.invalid."],
         "Cannot get nodes from SRV records: _no._tcp.invalid. names nothing",
     );
-    fatal(&["-secret-keyring", "k"], "-secret-keyring: encrypted values are not supported yet");
     fatal(&["-wait", "x"], "-wait: `x` is neither a time nor `MIN:MAX`");
     let run = confdir.run(&["-nope"]).ends(2);
     assert!(
@@ -134,6 +133,11 @@ fn bad_settings_are_refused() {
     assert!(confdir.run(&["-h"]).ends(0).stderr.starts_with("Usage of "));
     // A server that does not answer is told at once.
     confdir.resource("a", "x", "");
+    fatal(&["-backend", "dynamodb"], "No DynamoDB table configured (name it with -table)");
+    fatal(
+        &["-backend", "vault"],
+        "you have to set the auth type when using the vault backend (-auth-type token -auth-token TOKEN is the simplest)",
+    );
     let run = confdir.run(&["-onetime", "-backend", "etcd", "-node", "127.0.0.1:1"]).ends(1);
     let last = run.lines().pop().expect("it says something");
     assert!(last.starts_with("FATAL 127.0.0.1:1: ") && last.contains("refused"), "{last}");
