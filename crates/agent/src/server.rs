@@ -22,7 +22,7 @@ use brickyard_store::{Change, Watch};
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
-use tokio::sync::{Mutex, Notify, mpsc, oneshot};
+use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::environment::{self, Failure, Handle, Message, Status};
@@ -189,24 +189,77 @@ async fn pinned(State(server): State<Server>) -> Json<Vec<String>> {
     Json(digests)
 }
 
-async fn status_of(server: &Server, key: Key) -> Result<Status, Refusal> {
-    let key = parse_key(key)?;
-    let failed = server.failed.lock().await.contains(&key);
+/// The task of an environment that there is.
+async fn handle_of(server: &Server, key: &EnvironmentKey) -> Result<Handle, Refusal> {
+    let failed = server.failed.lock().await.contains(key);
     let handle = match failed {
-        true => server.open(&key).await.map_err(internal)?,
-        false => server.existing(&key).await.ok_or_else(|| not_found(&key))?,
+        true => server.open(key).await.map_err(internal)?,
+        false => server.existing(key).await.ok_or_else(|| not_found(key))?,
     };
-    let status = handle.status.borrow().clone();
-    if status.view.is_none() { Err(not_found(&key)) } else { Ok(status) }
+    let is_there = handle.status.borrow().view.is_some();
+    if is_there { Ok(handle) } else { Err(not_found(key)) }
 }
 
 async fn show(State(server): State<Server>, key: Key) -> Result<Json<EnvironmentView>, Refusal> {
-    let status = status_of(&server, key).await?;
-    status.view.map(Json).ok_or_else(|| internal("the environment has just gone"))
+    let key = parse_key(key)?;
+    let handle = handle_of(&server, &key).await?;
+    let view = handle.status.borrow().view.clone();
+    view.map(Json).ok_or_else(|| internal("the environment has just gone"))
 }
 
-async fn data(State(server): State<Server>, key: Key) -> Result<Json<DataView>, Refusal> {
-    Ok(Json(status_of(&server, key).await?.data))
+/// Whether to go on as it changes.
+#[derive(Debug, Deserialize)]
+struct DataQuery {
+    #[serde(default)]
+    follow: bool,
+}
+
+/// An environment's data; who follows is told the whole of it each time that it changes.
+async fn data(
+    State(server): State<Server>,
+    key: Key,
+    Query(query): Query<DataQuery>,
+) -> Result<Response, Refusal> {
+    let key = parse_key(key)?;
+    let handle = handle_of(&server, &key).await?;
+    let first = handle.status.borrow().data.clone();
+    if !query.follow {
+        return Ok(Json(first).into_response());
+    }
+    // Whoever reads slowly misses what is between, and never the last.
+    let (lines, stream) = mpsc::channel(1);
+    let status = handle.status.clone();
+    server.yard.tasks.clone().spawn(format!("data of {key}"), OnCancel::Drop, async move {
+        follow_data(status, &lines, first).await;
+    });
+    Ok(Response::new(Body::from_stream(ReceiverStream::new(stream))))
+}
+
+async fn follow_data(
+    mut status: watch::Receiver<Status>,
+    lines: &mpsc::Sender<Result<Bytes, std::io::Error>>,
+    first: DataView,
+) {
+    let mut told = first;
+    let mut sent = send(lines, &told).await;
+    while sent.is_ok() {
+        tokio::select! {
+            changed = status.changed() => if changed.is_err() { return },
+            () = lines.closed() => return,
+        }
+        let now = {
+            let status = status.borrow_and_update();
+            // One that is gone has no data any more; the stream's end says so.
+            if status.gone || status.view.is_none() {
+                return;
+            }
+            (status.data != told).then(|| status.data.clone())
+        };
+        if let Some(data) = now {
+            sent = send(lines, &data).await;
+            told = data;
+        }
+    }
 }
 
 async fn plan(

@@ -17,7 +17,7 @@ use brickyard_plan::Plan;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
-pub use client::{Client, ClientError};
+pub use client::{Client, ClientError, Lines};
 
 /// File name of the agent's socket under the yard's root.
 pub const SOCKET: &str = "agent.sock";
@@ -237,7 +237,7 @@ pub struct EnvironmentView {
 }
 
 /// Configuration and registry of an environment.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataView {
     /// Revision that this is as of.
     pub revision: u64,

@@ -108,6 +108,7 @@ pub(crate) const FLAGS: &[Flag] = &[
     flag("version", Kind::Bool, "print the version and exit"),
     flag("wait", Kind::Text, "how long there must be silence after a change, MIN or MIN:MAX"),
     flag("watch", Kind::Bool, "watch the backend for changes"),
+    flag("yard", Kind::Text, "environment of a yard, SYSTEM/ENVIRONMENT (backend brickyard)"),
 ];
 
 /// Texts of flags by their names; a bool is `true` or `false`.

@@ -289,6 +289,7 @@ impl Settings {
         config.scheme = reader.text("scheme").unwrap_or("http").to_owned();
         config.separator = reader.text("separator").unwrap_or("/").to_owned();
         config.table = text("table");
+        config.yard = text("yard");
         config.files = all("file").into_iter().map(Utf8PathBuf::from).collect();
         config.filter = reader.text("filter").unwrap_or("*").to_owned();
         config.double_underscore = reader.is_set("env-underscores");
@@ -330,6 +331,7 @@ mod tests {
         ("timeout", "7s"),
         ("user-id", "user"),
         ("username", "u"),
+        ("yard", "s/e"),
     ];
 
     fn reached() -> Config {
@@ -358,6 +360,7 @@ mod tests {
         };
         config.separator = text(":");
         config.table = text("t");
+        config.yard = text("s/e");
         config.files = vec!["/file".into()];
         config.filter = text("*.yaml");
         config.double_underscore = true;

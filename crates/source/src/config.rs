@@ -9,6 +9,8 @@ use camino::Utf8PathBuf;
 /// confd's backends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Backend {
+    /// Configuration and registry of a yard's environment.
+    Brickyard,
     /// Consul's key-value store.
     Consul,
     /// A table of DynamoDB.
@@ -31,6 +33,7 @@ pub enum Backend {
 
 /// confd's names, with what they stand for.
 const NAMES: &[(&str, Backend)] = &[
+    ("brickyard", Backend::Brickyard),
     ("consul", Backend::Consul),
     ("dynamodb", Backend::Dynamodb),
     ("env", Backend::Env),
@@ -66,6 +69,7 @@ impl Backend {
     #[must_use]
     pub fn default_nodes(self) -> Vec<String> {
         let node = match self {
+            Self::Brickyard => "/var/lib/brickyard",
             Self::Consul => "127.0.0.1:8500",
             Self::Etcd => "127.0.0.1:2379",
             Self::Redis => "127.0.0.1:6379",
@@ -152,6 +156,8 @@ pub struct Config {
     pub separator: String,
     /// A table of DynamoDB.
     pub table: String,
+    /// An environment of a yard, `SYSTEM/ENVIRONMENT`; empty where it is the only one.
+    pub yard: String,
     /// Files and directories.
     pub files: Vec<Utf8PathBuf>,
     /// Which names in directories count.
@@ -176,6 +182,7 @@ impl Config {
             login: Login::default(),
             separator: "/".to_owned(),
             table: String::new(),
+            yard: String::new(),
             files: Vec::new(),
             filter: "*".to_owned(),
             double_underscore: false,

@@ -25,6 +25,7 @@ mod redis;
 mod tls;
 mod tree;
 mod vault;
+mod yard;
 mod zookeeper;
 
 use std::collections::BTreeMap;
@@ -43,6 +44,7 @@ pub use file::Files;
 pub use memory::Memory;
 pub use redis::Redis;
 pub use vault::Vault;
+pub use yard::Yard;
 pub use zookeeper::ZooKeeper;
 
 /// The result of a source's call.
@@ -119,6 +121,7 @@ pub async fn connect(config: &Config) -> Result<Arc<dyn Source>> {
         Backend::Vault => Arc::new(Vault::new(config)?),
         Backend::Redis => Arc::new(Redis::new(config)?),
         Backend::Zookeeper => Arc::new(ZooKeeper::new(config)?),
+        Backend::Brickyard => Arc::new(Yard::new(config)),
         Backend::Ssm => Arc::new(ParameterStore::new(config)?),
         Backend::Dynamodb => Arc::new(DynamoDb::new(config)?),
     })

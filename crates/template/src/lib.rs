@@ -22,6 +22,7 @@ mod float;
 mod format;
 mod function;
 mod json;
+mod layout;
 mod lex;
 mod network;
 mod number;
@@ -40,6 +41,7 @@ use exec::Program;
 
 pub use check::{CheckError, expand_check};
 pub use function::{FunctionDoc, Origin, Param, functions};
+pub use layout::formatted;
 pub use parse::ParseError;
 pub use scope::{
     LineError, LineErrorKind, LineInstance, LineValue, MapScope, Moment, Scope, Service, World,

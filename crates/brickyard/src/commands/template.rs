@@ -5,7 +5,7 @@ use std::io::Write;
 
 use brickyard_confd::preview;
 use brickyard_source::{Backend, Config, Entries, Files, Source};
-use brickyard_template::{MissingKey, Options, Rendered, Template, parse_with};
+use brickyard_template::{MissingKey, Options, Rendered, Template, formatted, parse_with};
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::{Args, Subcommand};
 
@@ -13,7 +13,7 @@ use crate::error::CommandError;
 use crate::output::table;
 use crate::ui::{Role, Ui, count};
 
-/// Check, render and explain single templates
+/// Check, format, render and explain single templates
 #[derive(Debug, Args)]
 #[command(after_help = "Example: brickyard template render web.tmpl -k /text=father")]
 pub(crate) struct TemplateArgs {
@@ -24,6 +24,7 @@ pub(crate) struct TemplateArgs {
 #[derive(Debug, Subcommand)]
 enum TemplateCommand {
     Check(CheckArgs),
+    Fmt(FmtArgs),
     Render(RenderArgs),
     Explain(RenderArgs),
 }
@@ -34,6 +35,20 @@ enum TemplateCommand {
 struct CheckArgs {
     #[command(flatten)]
     reading: Reading,
+    /// Templates
+    #[arg(required = true)]
+    files: Vec<Utf8PathBuf>,
+}
+
+/// Put the space in templates' actions in order; what comes out stays the same
+#[derive(Debug, Args)]
+#[command(after_help = "Example: brickyard template fmt templates/*.tmpl")]
+struct FmtArgs {
+    #[command(flatten)]
+    reading: Reading,
+    /// Change nothing, and end with 1 where something is not in order
+    #[arg(long)]
+    check: bool,
     /// Templates
     #[arg(required = true)]
     files: Vec<Utf8PathBuf>,
@@ -71,22 +86,27 @@ struct Reading {
 
 impl Reading {
     fn template(&self, path: &Utf8Path) -> Result<Template, CommandError> {
-        let text = std::fs::read(path).map_err(|err| match err.kind() {
-            std::io::ErrorKind::NotFound => {
-                CommandError::not_found(format!("there is no `{path}`"))
-            }
-            _ => CommandError::usage(format!("{path}: {err}")),
-        })?;
-        let options = Options {
+        // Its whole path is what a person looks for.
+        parse_with(path.as_str(), read(path)?, self.options())
+            .map_err(|err| CommandError::usage(err.to_string()))
+    }
+
+    fn options(&self) -> Options {
+        Options {
             delimiters: (self.left_delimiter.clone(), self.right_delimiter.clone()),
             missing_key: match self.error_on_missing_key {
                 true => MissingKey::Error,
                 false => MissingKey::NoValue,
             },
-        };
-        // Its whole path is what a person looks for.
-        parse_with(path.as_str(), text, options).map_err(|err| CommandError::usage(err.to_string()))
+        }
     }
+}
+
+fn read(path: &Utf8Path) -> Result<Vec<u8>, CommandError> {
+    std::fs::read(path).map_err(|err| match err.kind() {
+        std::io::ErrorKind::NotFound => CommandError::not_found(format!("there is no `{path}`")),
+        _ => CommandError::usage(format!("{path}: {err}")),
+    })
 }
 
 pub(crate) async fn run(
@@ -96,6 +116,7 @@ pub(crate) async fn run(
 ) -> Result<(), CommandError> {
     match &args.command {
         TemplateCommand::Check(args) => check(ui, args),
+        TemplateCommand::Fmt(args) => fmt(ui, args),
         TemplateCommand::Render(args) => {
             let (rendered, _) = render(environment, args).await?;
             // As bytes: a template may make what is no text.
@@ -135,6 +156,45 @@ fn check(ui: &Ui, args: &CheckArgs) -> Result<(), CommandError> {
         }
         false => Err(CommandError::usage(problems.join("\nerror: "))),
     }
+}
+
+/// Nothing is written unless all are templates.
+fn fmt(ui: &Ui, args: &FmtArgs) -> Result<(), CommandError> {
+    let mut changed = Vec::new();
+    for file in &args.files {
+        let text = read(file)?;
+        let written = formatted(file.as_str(), &text, args.reading.options());
+        let written = written.map_err(|err| CommandError::usage(err.to_string()))?;
+        if written != text {
+            changed.push((file, written));
+        }
+    }
+    let names = changed.iter().map(|(file, _)| file.as_str());
+    ui.data(&names.map(|name| format!("{name}\n")).collect::<String>());
+    if args.check {
+        return match changed.is_empty() {
+            true => Ok(()),
+            false => {
+                let text = format!("{} not in order", count(changed.len(), "template"));
+                Err(CommandError::refused(text).hint("without --check they are put in order"))
+            }
+        };
+    }
+    for (file, written) in changed {
+        write(file, &written).map_err(|err| CommandError::machine(format!("{file}: {err}")))?;
+    }
+    Ok(())
+}
+
+/// Replaces a file in one step, with its mode.
+fn write(file: &Utf8Path, text: &[u8]) -> std::io::Result<()> {
+    let file = file.canonicalize_utf8()?;
+    let directory = file.parent().unwrap_or(Utf8Path::new("/"));
+    let mut staged = tempfile::NamedTempFile::new_in(directory)?;
+    staged.write_all(text)?;
+    staged.as_file().set_permissions(std::fs::metadata(&file)?.permissions())?;
+    staged.persist(&file)?;
+    Ok(())
 }
 
 async fn render(

@@ -1,5 +1,6 @@
 //! `brickyard template`: one template by itself.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use crate::support::Confdir;
@@ -47,4 +48,34 @@ fn templates_are_checked_rendered_and_explained() {
     assert_eq!(code, Some(1));
     assert!(said.contains("key does not exist: /a/b"), "{said}");
     assert_eq!(template(&confdir, &["template", "render", "absent"]).0, Some(3));
+}
+
+#[test]
+fn templates_are_put_in_order_and_render_the_same() {
+    let confdir = Confdir::new();
+    confdir.write("a.tmpl", "x {{  getv \"/k\"|toUpper  }}\n{{- if  true -}} y {{ end }}\n");
+    confdir.write("b.tmpl", "{{getv \"/k\"}}\n");
+    let mode = std::fs::Permissions::from_mode(0o640);
+    std::fs::set_permissions(confdir.path("a.tmpl"), mode).expect("it is ours");
+    let rendered = || template(&confdir, &["template", "render", "a.tmpl", "-k", "/k=v"]).1;
+    let before = rendered();
+    let both = ["a.tmpl", "b.tmpl"];
+    let (code, out, said) =
+        template(&confdir, &[&["template", "fmt", "--check"][..], &both].concat());
+    assert_eq!((code, out.as_str()), (Some(1), "a.tmpl\n"), "{said}");
+    assert!(said.contains("1 template not in order"), "{said}");
+    let (code, out, _) = template(&confdir, &[&["template", "fmt"][..], &both].concat());
+    assert_eq!((code, out.as_str()), (Some(0), "a.tmpl\n"));
+    let written = "x {{getv \"/k\" | toUpper}}\n{{- if true -}} y {{end}}\n";
+    assert_eq!(confdir.read("a.tmpl"), written);
+    assert_eq!(rendered(), before);
+    let mode = std::fs::metadata(confdir.path("a.tmpl")).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o7777, 0o640);
+    let (code, out, _) = template(&confdir, &[&["template", "fmt", "--check"][..], &both].concat());
+    assert_eq!((code, out.as_str()), (Some(0), ""));
+    // One that is none leaves the others alone.
+    confdir.write("a.tmpl", "{{ 1 }}");
+    confdir.write("bad.tmpl", "{{if}}");
+    assert_eq!(template(&confdir, &["template", "fmt", "a.tmpl", "bad.tmpl"]).0, Some(2));
+    assert_eq!(confdir.read("a.tmpl"), "{{ 1 }}");
 }

@@ -16,6 +16,7 @@ mod reading;
 mod rounds;
 mod serving;
 mod shop;
+mod source;
 mod support;
 mod terminal;
 mod verbs;
