@@ -7,19 +7,10 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::Entries;
 
-/// Reads YAML or JSON; what is wrong comes with the line that it is on.
+/// Reads YAML or JSON as confd does, by Go's rules; what is wrong comes with the line that it is on.
 pub(crate) fn yaml(text: &str) -> Result<Node, (u64, String)> {
-    // What has nothing but comments is an empty file.
-    let has_words =
-        |line: &str| !matches!(line.trim(), "" | "---") && !line.trim().starts_with('#');
-    if !text.lines().any(has_words) {
-        return Ok(Node::Nothing);
-    }
-    serde_saphyr::from_str(text).map_err(|err| {
-        let line = err.location().map_or(0, |location| location.line());
-        let text = err.to_string();
-        (line, text.lines().next().unwrap_or(&text).to_owned())
-    })
+    let read = brickyard_yaml::read(text);
+    read.map(Node::from).map_err(|err| (err.line as u64, err.message))
 }
 
 /// Reads TOML; what is wrong comes with the line that it is on.
@@ -65,6 +56,35 @@ impl Node {
     }
 }
 
+impl From<brickyard_yaml::Value> for Node {
+    fn from(value: brickyard_yaml::Value) -> Self {
+        use brickyard_yaml::Value;
+        match value {
+            Value::Null => Self::Nothing,
+            Value::Bool(truth) => Self::Leaf(truth.to_string()),
+            Value::Int(number) => Self::Leaf(number.to_string()),
+            // confd leaves them out; nobody misses a key that is there.
+            Value::Uint(number) => Self::Leaf(number.to_string()),
+            Value::Float(number) => Self::Leaf(float(number)),
+            Value::String(text) => Self::Leaf(text),
+            Value::List(items) => Self::List(items.into_iter().map(Self::from).collect()),
+            Value::Map(entries) => {
+                let entries = entries.into_iter();
+                Self::Map(entries.map(|(key, value)| (key, Self::from(value))).collect())
+            }
+        }
+    }
+}
+
+/// Without an exponent and with as many digits as it takes, as Go's 'f' and -1 have it.
+fn float(number: f64) -> String {
+    match number {
+        _ if number.is_nan() => "NaN".to_owned(),
+        _ if number.is_infinite() => if number > 0.0 { "+Inf" } else { "-Inf" }.to_owned(),
+        _ => number.to_string(),
+    }
+}
+
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(NodeVisitor)
@@ -89,17 +109,11 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
-        // Greater ones are no `int` in Go.
-        Ok(i64::try_from(value).map_or(Node::Nothing, |value| Node::Leaf(value.to_string())))
+        Ok(Node::Leaf(value.to_string()))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
-        // Without an exponent and with as many digits as it takes, as Go's 'f' and -1 have it.
-        Ok(Node::Leaf(match value {
-            _ if value.is_nan() => "NaN".to_owned(),
-            _ if value.is_infinite() => if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned(),
-            _ => value.to_string(),
-        }))
+        Ok(Node::Leaf(float(value)))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Node, E> {
@@ -157,7 +171,7 @@ mod tests {
 
     #[test]
     fn yaml_is_flattened_as_confd_does() {
-        let text = "a:\n  b: text\n  n: 12\n  t: true\n  f: 1.50\n  big: 1e21\n  list: [x, {y: z}]\n  none: null\n1: one\n\
+        let text = "go: [010, yes, 1_000, 12345678901234567890]\na:\n  b: text\n  n: 12\n  t: true\n  f: 1.50\n  big: 1e21\n  list: [x, {y: z}]\n  none: null\n1: one\n\
                     base: &base {k: v}\ncopy: *base\n";
         let node = yaml(text).expect("it is valid");
         let expected = [
@@ -171,6 +185,10 @@ mod tests {
             ("/a/t", "true"),
             ("/base/k", "v"),
             ("/copy/k", "v"),
+            ("/go/0", "8"),
+            ("/go/1", "true"),
+            ("/go/2", "1000"),
+            ("/go/3", "12345678901234567890"),
         ];
         assert_eq!(flat(&node), pairs(&expected));
         assert_eq!(yaml("# nothing\n---\n"), Ok(Node::Nothing));

@@ -182,9 +182,12 @@ async fn items_of_a_table_are_read_by_who_may() {
     assert_eq!(text, "No DynamoDB table configured");
 }
 
-#[tokio::test]
-async fn roles_are_taken_on_and_asked_for_anew() {
-    let counted = Arc::new(Mutex::new(Vec::new()));
+/// What a role's credentials are, and what is asked with them, in order.
+type Noted = Arc<Mutex<Vec<String>>>;
+
+/// Everybody who says credentials, and a parameter store that has nothing.
+fn role_servers() -> (Noted, StandIn) {
+    let counted = Noted::default();
     let noted = Arc::clone(&counted);
     let server = StandIn::start(move |asked| {
         let mut noted = noted.lock().expect("nobody panics with it");
@@ -222,6 +225,12 @@ async fn roles_are_taken_on_and_asked_for_anew() {
             _ => (403, Vec::new(), String::new()),
         }
     });
+    (counted, server)
+}
+
+#[tokio::test]
+async fn roles_are_taken_on_and_asked_for_anew() {
+    let (counted, server) = role_servers();
     let url = format!("http://{}", server.address());
     let directory = tempfile::tempdir().expect("there is room");
     let file = |name: &str, text: &str| {
@@ -265,6 +274,10 @@ async fn roles_are_taken_on_and_asked_for_anew() {
         }
         noted.clear();
     }
+}
+
+#[tokio::test]
+async fn who_says_neither_where_nor_who_is_told_so() {
     let mut config = Config::new(Backend::Ssm);
     let nowhere = connect(&config).await.err().expect("there is no region");
     assert_eq!(nowhere.hint(), Some("set AWS_REGION"));

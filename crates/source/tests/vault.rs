@@ -87,12 +87,15 @@ fn answer(state: &mut State, asked: &Asked) -> Answered {
     if state.forbidden.contains(&format!("{method} {path}")) {
         return errors(403, "permission denied");
     }
-    if path == "auth/token/lookup-self" && method == "GET" {
-        return say(200, &json!({"data": {"ttl": state.lease_s, "renewable": true}}));
-    }
-    if path == "auth/token/renew-self" && method == "POST" {
-        state.renewed += 1;
-        return say(200, &auth(state));
+    match (method, path.as_str()) {
+        ("GET", "auth/token/lookup-self") => {
+            return say(200, &json!({"data": {"ttl": state.lease_s, "renewable": true}}));
+        }
+        ("POST", "auth/token/renew-self") => {
+            state.renewed += 1;
+            return say(200, &auth(state));
+        }
+        _ => {}
     }
     if let Some(asked) = path.strip_prefix("sys/internal/ui/mounts/") {
         if state.hides_mounts {
@@ -120,24 +123,27 @@ fn answer(state: &mut State, asked: &Asked) -> Answered {
             Some(secret) => say(200, &json!({"data": secret})),
             None => errors(404, ""),
         },
-        "LIST" => {
-            let prefix = format!("{name}/");
-            let mut keys: Vec<String> = Vec::new();
-            for key in state.secrets.keys().filter_map(|key| key.strip_prefix(&prefix)) {
-                let name = match key.split_once('/') {
-                    Some((directory, _)) => format!("{directory}/"),
-                    None => key.to_owned(),
-                };
-                if !keys.contains(&name) {
-                    keys.push(name);
-                }
-            }
-            match keys.is_empty() {
-                true => errors(404, ""),
-                false => say(200, &json!({"data": {"keys": keys}})),
-            }
-        }
+        "LIST" => list(state, &name),
         _ => errors(405, "unsupported operation"),
+    }
+}
+
+/// The names right below one, those of directories with a slash.
+fn list(state: &State, name: &str) -> Answered {
+    let prefix = format!("{name}/");
+    let mut keys: Vec<String> = Vec::new();
+    for key in state.secrets.keys().filter_map(|key| key.strip_prefix(&prefix)) {
+        let name = match key.split_once('/') {
+            Some((directory, _)) => format!("{directory}/"),
+            None => key.to_owned(),
+        };
+        if !keys.contains(&name) {
+            keys.push(name);
+        }
+    }
+    match keys.is_empty() {
+        true => errors(404, ""),
+        false => say(200, &json!({"data": {"keys": keys}})),
     }
 }
 

@@ -9,7 +9,8 @@ use crate::function::Param::{Any, String as Str};
 use crate::function::{Answer, Definition, Run, bytes};
 use crate::json;
 use crate::quote::lossy;
-use crate::value::{Text, Value};
+use crate::value::{Text, UintType, Value};
+use brickyard_yaml::Written;
 use md5::Digest as _;
 
 /// Functions that encode and decode.
@@ -109,30 +110,27 @@ fn from_yaml(values: &[Value]) -> Answer {
         return Ok(Value::map(std::iter::empty::<(Text, Value)>()));
     }
     let source = std::str::from_utf8(source).map_err(|_| "yaml: control characters".to_owned())?;
-    let parsed: serde_json::Value = serde_saphyr::from_str(source).map_err(|error| {
-        let error = error.to_string();
-        format!("yaml: {}", error.lines().next().unwrap_or_default())
-    })?;
-    from_tree(parsed, 0)
+    let read = brickyard_yaml::read(source).map_err(|error| format!("yaml: {error}"))?;
+    from_tree(read, 0)
 }
 
-fn from_tree(tree: serde_json::Value, depth: usize) -> Answer {
+fn from_tree(tree: brickyard_yaml::Value, depth: usize) -> Answer {
+    use brickyard_yaml::Value as Tree;
     if depth > DEPTH_MAX {
         return Err("yaml: exceeded max depth".to_owned());
     }
     Ok(match tree {
-        serde_json::Value::Null => Value::Nil,
-        serde_json::Value::Bool(truth) => Value::Bool(truth),
-        serde_json::Value::Number(number) => match number.as_i64() {
-            Some(number) => Value::Int(number),
-            None => Value::Float(number.as_f64().unwrap_or_default()),
-        },
-        serde_json::Value::String(text) => Value::text(text),
-        serde_json::Value::Array(items) => {
+        Tree::Null => Value::Nil,
+        Tree::Bool(truth) => Value::Bool(truth),
+        Tree::Int(number) => Value::Int(number),
+        Tree::Uint(number) => Value::Uint(number, UintType::Uint64),
+        Tree::Float(number) => Value::Float(number),
+        Tree::String(text) => Value::text(text),
+        Tree::List(items) => {
             let items = items.into_iter().map(|item| from_tree(item, depth + 1));
             Value::anys(items.collect::<Result<_, _>>()?)
         }
-        serde_json::Value::Object(entries) => {
+        Tree::Map(entries) => {
             let mut map = Vec::with_capacity(entries.len());
             for (key, value) in entries {
                 map.push((key, from_tree(value, depth + 1)?));
@@ -265,41 +263,6 @@ impl Writer {
         }
     }
 
-    /// A value after a key or a dash: on the same line, or on lines of its own below.
-    fn yaml(&mut self, value: &Value, depth: usize, in_list: bool) -> Result<(), String> {
-        if depth > DEPTH_MAX {
-            return Err(too_large());
-        }
-        let spaces = "  ".repeat(depth);
-        match shape(value)? {
-            Shape::Nil => self.push(" null\n"),
-            Shape::Literal(shown) => self.push(&format!(" {shown}\n")),
-            Shape::Text(text) => self.push(&format!(" {}\n", yaml_text(&text, &spaces))),
-            Shape::List(items) if items.is_empty() => self.push(" []\n"),
-            Shape::Map(entries) if entries.is_empty() => self.push(" {}\n"),
-            Shape::List(items) => {
-                // The first element of a list in a list stands beside its dash.
-                self.push(if in_list { " " } else { "\n" })?;
-                for (at, item) in items.iter().enumerate() {
-                    self.push(if in_list && at == 0 { "" } else { &spaces })?;
-                    self.push("-")?;
-                    self.yaml(item, depth + 1, true)?;
-                }
-                Ok(())
-            }
-            Shape::Map(entries) => {
-                self.push(if in_list { " " } else { "\n" })?;
-                for (at, (key, item)) in entries.iter().enumerate() {
-                    self.push(if in_list && at == 0 { "" } else { &spaces })?;
-                    self.push(&yaml_key(key))?;
-                    self.push(":")?;
-                    self.yaml(item, depth + 1, false)?;
-                }
-                Ok(())
-            }
-        }
-    }
-
     fn toml(&mut self, entries: &[(Text, Value)], path: &str) -> Result<(), String> {
         let mut tables = Vec::new();
         for (key, value) in entries {
@@ -419,50 +382,6 @@ fn json_text(text: &Text, html: bool) -> String {
     shown
 }
 
-/// Whether YAML reads a text as itself, in this version and in older ones.
-fn is_plain_yaml(text: &str) -> bool {
-    const WORDS: [&str; 11] =
-        ["true", "false", "yes", "no", "on", "off", "y", "n", "null", "nan", "inf"];
-    let good = |found: char| found.is_ascii_alphanumeric() || "_/.-+@ ".contains(found);
-    text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_' || first == '/')
-        && text.chars().all(good)
-        && !text.ends_with(' ')
-        && !WORDS.contains(&text.to_ascii_lowercase().as_str())
-}
-
-fn yaml_key(key: &Text) -> String {
-    match std::str::from_utf8(key.as_bytes()) {
-        Ok(plain) if is_plain_yaml(plain) => plain.to_owned(),
-        _ => json_text(key, false),
-    }
-}
-
-fn yaml_text(text: &Text, spaces: &str) -> String {
-    let Ok(source) = std::str::from_utf8(text.as_bytes()) else {
-        return json_text(text, false);
-    };
-    if is_plain_yaml(source) {
-        return source.to_owned();
-    }
-    let body = source.strip_suffix('\n').unwrap_or(source);
-    let is_block = source.contains('\n')
-        && !body.is_empty()
-        && !body.starts_with([' ', '\n'])
-        && !body.ends_with('\n')
-        && source.chars().all(|found| found == '\n' || !found.is_control());
-    if !is_block {
-        return json_text(text, false);
-    }
-    // At the top there is no indentation yet, and a block needs some.
-    let spaces = if spaces.is_empty() { "  " } else { spaces };
-    let indented = body.lines().map(|line| match line {
-        "" => String::new(),
-        line => format!("{spaces}{line}"),
-    });
-    let mark = if source.ends_with('\n') { "|" } else { "|-" };
-    format!("{mark}\n{}", indented.collect::<Vec<_>>().join("\n"))
-}
-
 fn toml_key(key: &Text) -> String {
     let bare = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     match !key.is_empty() && key.as_bytes().iter().all(bare) {
@@ -484,9 +403,62 @@ fn to_json_pretty(values: &[Value]) -> Answer {
 }
 
 fn to_yaml(values: &[Value]) -> Answer {
-    let mut writer = Writer::default();
-    writer.yaml(&values[0], 0, false)?;
-    Ok(Value::text(writer.text.trim_matches('\n').trim_start_matches(' ')))
+    let mut budget = VALUE_BYTES_MAX;
+    let text = brickyard_yaml::write(&yaml(&values[0], 0, &mut budget)?);
+    match text.len() > VALUE_BYTES_MAX {
+        true => Err(too_large()),
+        false => Ok(Value::text(text.trim_end_matches('\n'))),
+    }
+}
+
+/// A value as YAML's writer takes it; `budget` is how many bytes it may still have.
+fn yaml(value: &Value, depth: usize, budget: &mut usize) -> Result<Written, String> {
+    if depth > DEPTH_MAX {
+        return Err(too_large());
+    }
+    let mut spend = |bytes: usize| match budget.checked_sub(bytes + 1) {
+        Some(left) => {
+            *budget = left;
+            Ok(())
+        }
+        None => Err(too_large()),
+    };
+    if let Value::Float(number) = value {
+        return Ok(Written::Literal(match number {
+            _ if number.is_nan() => ".nan".to_owned(),
+            _ if number.is_infinite() => if *number > 0.0 { ".inf" } else { "-.inf" }.to_owned(),
+            _ => float::format(*number, 'g', None),
+        }));
+    }
+    Ok(match shape(value)? {
+        Shape::Nil => Written::Literal("null".to_owned()),
+        Shape::Literal(text) => {
+            spend(text.len())?;
+            Written::Literal(text)
+        }
+        Shape::Text(text) => {
+            spend(text.len())?;
+            match std::str::from_utf8(text.as_bytes()) {
+                Ok(text) => Written::Text(text.to_owned()),
+                // Bytes that are no text are in base64 there.
+                Err(_) => Written::Literal(format!(
+                    "!!binary {}",
+                    String::from_utf8_lossy(&base64_encode(text.as_bytes()))
+                )),
+            }
+        }
+        Shape::List(items) => {
+            let items = items.iter().map(|item| yaml(item, depth + 1, budget));
+            Written::List(items.collect::<Result<_, _>>()?)
+        }
+        Shape::Map(entries) => {
+            let mut written = Vec::with_capacity(entries.len());
+            for (key, value) in entries {
+                written.push((key.to_lossy(), yaml(&value, depth + 1, budget)?));
+            }
+            Written::Map(written)
+        }
+    })
 }
 
 fn to_toml(values: &[Value]) -> Answer {

@@ -21,6 +21,8 @@ pub enum UintType {
     Uint8,
     /// `uint16`, a port
     Uint16,
+    /// `uint64`, a number of a document
+    Uint64,
 }
 
 /// A value.
@@ -159,6 +161,7 @@ impl Value {
             Self::Uint(_, UintType::Uint) => "uint",
             Self::Uint(_, UintType::Uint8) => "uint8",
             Self::Uint(_, UintType::Uint16) => "uint16",
+            Self::Uint(_, UintType::Uint64) => "uint64",
             Self::Float(_) => "float64",
             Self::Complex(..) => "complex128",
             Self::String(_) => "string",

@@ -4,6 +4,7 @@
 mod anything;
 mod data;
 mod differential;
+mod every;
 mod functions;
 mod golden;
 mod limits;
