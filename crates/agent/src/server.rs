@@ -120,6 +120,7 @@ impl Server {
             .route("/v1/environments", get(list))
             .route(environment, get(show))
             .route(&format!("{environment}/data"), get(data))
+            .route(&format!("{environment}/files/{{service}}"), get(files))
             .route(&format!("{environment}/plan"), post(plan))
             .route(&format!("{environment}/render"), post(render))
             .route(&format!("{environment}/commands"), post(command))
@@ -279,6 +280,18 @@ async fn render(
     ask(&server, key, |answer| Message::Render { request: Box::new(request), answer }).await
 }
 
+async fn files(
+    State(server): State<Server>,
+    Path((system, environment, service)): Path<(String, String, String)>,
+) -> Result<Response, Refusal> {
+    let service = service.parse().map_err(|err: brickyard_core::NameError| {
+        Refusal(StatusCode::BAD_REQUEST, err.to_string())
+    })?;
+    let key = Path((system, environment));
+    handle_of(&server, &parse_key(Path(key.0.clone()))?).await?;
+    ask(&server, key, |answer| Message::Files { service, answer }).await
+}
+
 /// Asks an environment's task something that changes nothing.
 async fn ask<T: Serialize>(
     server: &Server,
@@ -297,7 +310,11 @@ async fn ask<T: Serialize>(
         Err(failure) => {
             let texts: Vec<String> =
                 failure.reasons.into_iter().map(|reason| reason.text).collect();
-            Err(Refusal(StatusCode::UNPROCESSABLE_ENTITY, texts.join("\n")))
+            let status = match failure.kind {
+                FailureKind::NotFound => StatusCode::NOT_FOUND,
+                _ => StatusCode::UNPROCESSABLE_ENTITY,
+            };
+            Err(Refusal(status, texts.join("\n")))
         }
     }
 }

@@ -300,6 +300,34 @@ pub struct FileView {
     pub gid: u32,
 }
 
+/// A file of an instance, and what it is made of.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FileStateView {
+    /// The instance.
+    pub address: String,
+    /// Absolute path inside.
+    pub dest: Utf8PathBuf,
+    /// Whether it is in place as it would be rendered now.
+    pub in_place: bool,
+    /// Whether its process has loaded that.
+    pub loaded: bool,
+    /// Why it cannot be rendered.
+    pub problem: Option<String>,
+    /// What it is made of.
+    pub reads: Vec<ReadView>,
+}
+
+/// One thing that a template looked at.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReadView {
+    /// `key`, `keys`, `variable` or `line`.
+    pub kind: String,
+    /// Its name; of keys, what they begin with.
+    pub name: String,
+    /// What was there; of many keys, one line for each.
+    pub found: Option<String>,
+}
+
 /// A plan, with problems that would stop the deploy.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PlanView {

@@ -192,7 +192,7 @@ async fn run(ui: &Ui, context: &Context, command: &Command) -> Result<(), Comman
         Command::Unset(args) => commands::unset::run(ui, context, args).await,
         Command::Kv(args) => commands::kv::run(ui, context, args).await,
         Command::Register(args) => commands::register::run(ui, context, args).await,
-        Command::Template(args) => commands::template::run(ui, context.environment(), args).await,
+        Command::Template(args) => commands::template::run(ui, context, args).await,
         Command::Confd(args) => tokio::task::block_in_place(|| commands::confd::run(args)),
         Command::Build(args) => commands::build::run(ui, context, args),
         Command::Image(args) => commands::image::run(ui, context, args).await,

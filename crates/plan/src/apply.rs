@@ -14,6 +14,7 @@ use camino::Utf8PathBuf;
 use crate::action::{Action, StartJob};
 use crate::decide::STEADY_MS;
 use crate::observed::{Health, Observed, Place, Record, State, Withheld};
+use crate::reads::Marks;
 use crate::restart::Ending;
 use crate::wanted::Wanted;
 
@@ -42,6 +43,8 @@ pub enum Outcome {
         dest: Utf8PathBuf,
         /// Its digest.
         digest: Digest,
+        /// What it was made of.
+        reads: Marks,
         /// Whether the process need not be told.
         silent: bool,
         /// Why it was refused.
@@ -137,6 +140,8 @@ fn prepare(record: &mut Record, job: &StartJob, now_ms: Millis) {
     record.pinned.clone_from(&job.pinned);
     record.rendered =
         job.files.iter().map(|file| (file.template.dest.clone(), file.digest)).collect();
+    record.reads =
+        job.files.iter().map(|file| (file.template.dest.clone(), file.marks())).collect();
     record.loaded.clone_from(&record.rendered);
 }
 
@@ -186,8 +191,8 @@ pub fn finish(
             let pid = record.state.pid().unwrap_or(0);
             record.state = if paused { State::Paused { pid } } else { State::Running { pid } };
         }),
-        Outcome::Rendered { dest, digest, silent, result } => {
-            rendered(observed, place, generation, (dest, digest), silent, &result);
+        Outcome::Rendered { dest, digest, reads, silent, result } => {
+            rendered(observed, place, generation, (dest, digest, reads), silent, &result);
         }
         Outcome::Reloaded { loaded, lines, result: Ok(()) } => {
             // The next of its tier waits until this one is known to serve with what it has loaded.
@@ -262,7 +267,7 @@ fn rendered(
     observed: &mut Observed,
     place: &Place,
     generation: Generation,
-    (dest, digest): (Utf8PathBuf, Digest),
+    (dest, digest, reads): (Utf8PathBuf, Digest, Marks),
     silent: bool,
     result: &Result<(), String>,
 ) {
@@ -279,6 +284,7 @@ fn rendered(
         if silent {
             record.loaded.insert(dest.clone(), digest);
         }
+        record.reads.insert(dest.clone(), reads);
         record.rendered.insert(dest, digest);
     });
 }

@@ -169,6 +169,7 @@ impl Decider<'_> {
             cause: cause.to_vec(),
             lines: BTreeMap::new(),
             rendered: BTreeMap::new(),
+            reads: BTreeMap::new(),
             loaded: BTreeMap::new(),
             restarts: 0,
             failures: 0,

@@ -9,6 +9,7 @@ use brickyard_template::Reads;
 use camino::Utf8PathBuf;
 
 use crate::observed::{Observed, Record};
+use crate::reads::{Marks, Read, reads_of};
 use crate::view::{InstanceScope, REGISTRY_PREFIX, Sight, Target, View};
 use crate::wanted::{Wanted, WantedService};
 
@@ -25,6 +26,16 @@ pub struct RenderedFile {
     pub rising: Option<Alias>,
     /// Services whose instances it tells of.
     pub tells_of: BTreeSet<ServiceName>,
+    /// What it was made of.
+    pub reads: Vec<Read>,
+}
+
+impl RenderedFile {
+    /// What it was made of, as records keep it.
+    #[must_use]
+    pub fn marks(&self) -> Marks {
+        self.reads.iter().map(|read| (read.to_string(), read.mark())).collect()
+    }
 }
 
 /// What a slot should be now.
@@ -96,6 +107,7 @@ pub fn desired(
             let rendered = program.render(scope).map_err(|err| err.to_string());
             let file = rendered.map(|rendered| RenderedFile {
                 tells_of: told_of(wanted, service, &rendered.reads),
+                reads: reads_of(scope, &rendered.reads),
                 digest: file_digest(model, &rendered.output),
                 rising: first_of(unready, &rendered.reads.lines),
                 template: model.clone(),

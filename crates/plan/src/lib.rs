@@ -4,6 +4,7 @@
 //! - [`observed`]: one [`observed::Record`] for each generation that exists or is intended;
 //! - [`view`]: configuration and registry as templates and lines see them;
 //! - [`difference`]: what is different about one slot, and why;
+//! - [`reads`]: what files were made of, and what of it has changed;
 //! - [`order`]: who has to wait for whom;
 //! - [`restart`]: whether what has ended is started again;
 //! - [`action`]: things to do, as values;
@@ -25,6 +26,7 @@ mod leave;
 pub mod observed;
 pub mod order;
 pub mod plan;
+pub mod reads;
 pub mod restart;
 
 pub mod simulator;

@@ -9,6 +9,7 @@ use brickyard_core::{Alias, Digest, Generation, ServiceName, Slot};
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
+use crate::reads::Marks;
 use crate::view::Target;
 
 /// A numbered slot of a service.
@@ -156,6 +157,9 @@ pub struct Record {
     pub lines: BTreeMap<Alias, Digest>,
     /// Digest of each file as it was put into place.
     pub rendered: BTreeMap<Utf8PathBuf, Digest>,
+    /// What each file was made of.
+    #[serde(default)]
+    pub reads: BTreeMap<Utf8PathBuf, Marks>,
     /// Digest of each file as its process has loaded it.
     pub loaded: BTreeMap<Utf8PathBuf, Digest>,
     /// How often it was started again.

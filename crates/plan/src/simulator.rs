@@ -422,6 +422,7 @@ impl World {
         Outcome::Rendered {
             dest: file.template.dest.clone(),
             digest: file.digest,
+            reads: file.marks(),
             silent: file.template.reload == Reload::None,
             result: if refused { Err("refused".to_owned()) } else { Ok(()) },
         }

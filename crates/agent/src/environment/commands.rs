@@ -4,13 +4,15 @@
 use std::collections::BTreeMap;
 
 use brickyard_api::{
-    Command, FailureKind, FileView, PlanView, Reason, RenderRequest, RenderView, TargetSlots,
+    Command, FailureKind, FileStateView, FileView, PlanView, ReadView, Reason, RenderRequest,
+    RenderView, TargetSlots,
 };
 use brickyard_core::clock::Millis;
-use brickyard_core::{EventKind, Generation, ServiceName, Slot};
+use brickyard_core::{Digest, EventKind, Generation, ServiceName, Slot};
 use brickyard_model::release::Release;
 use brickyard_plan::difference::{RenderedFile, desired};
 use brickyard_plan::plan::{Plan, ReadSet, plan};
+use brickyard_plan::reads::Read;
 use brickyard_plan::wanted::Adjustments;
 use brickyard_plan::{Action, Place, State, Wanted};
 use brickyard_store::{Compare, Outcome, Txn};
@@ -96,6 +98,43 @@ impl Environment {
             environment: environment.collect(),
             files: files.collect::<Result<_, _>>()?,
         })
+    }
+
+    /// What the files of a service's instances are made of now.
+    pub(super) fn files_of(&self, name: &ServiceName) -> Result<Vec<FileStateView>, Failure> {
+        self.known_service(name)?;
+        let Some(service) = self.wanted.services.get(name) else { return Ok(Vec::new()) };
+        let mut files = Vec::new();
+        for record in self.observed.of(name) {
+            let made = desired(&self.wanted, &self.observed, &self.view, service, Some(record));
+            let made = made.map_err(|text| {
+                Failure::of(FailureKind::Refused, self.address.with_service(name), text)
+            })?;
+            for (dest, file) in made.files {
+                let is_current = |digests: &BTreeMap<Utf8PathBuf, Digest>| {
+                    file.as_ref().is_ok_and(|file| digests.get(&dest) == Some(&file.digest))
+                };
+                files.push(FileStateView {
+                    address: self.address_of(&record.place),
+                    in_place: is_current(&record.rendered),
+                    loaded: is_current(&record.loaded),
+                    reads: file.as_ref().map_or_else(
+                        |_| Vec::new(),
+                        |file| {
+                            let read = |read: &Read| ReadView {
+                                kind: read.kind.to_owned(),
+                                name: read.name.clone(),
+                                found: read.found.clone(),
+                            };
+                            file.reads.iter().map(read).collect()
+                        },
+                    ),
+                    problem: file.err(),
+                    dest,
+                });
+            }
+        }
+        Ok(files)
     }
 
     /// The record of the next deploy, of a release.

@@ -1,5 +1,6 @@
 //! Effects: what actions do to the world. Each runs as a task and answers with one message.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +12,10 @@ use brickyard_engine::{Error, InstanceId, Loss, Staged, StartRequest};
 use brickyard_model::types::Reload;
 use brickyard_plan::difference::RenderedFile;
 use brickyard_plan::observed::Busy;
+use brickyard_plan::reads::{Marks, changed};
 use brickyard_plan::{Action, Drain, Health, Outcome, Place, StartJob};
 use brickyard_render as render;
+use camino::Utf8PathBuf;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
@@ -41,12 +44,14 @@ impl Environment {
         };
         let (place, generation) = (place.clone(), generation);
         let id = self.id(&place, generation);
+        let record = self.observed.get(&place, generation);
         let context = Context {
             yard: Arc::clone(&self.yard),
             address: self.address.with_service(&place.service).with_slot(place.slot),
             id: id.clone(),
             front: self.facts.as_ref().map(|facts| facts.host),
-            grace_ms: self.observed.get(&place, generation).and_then(|record| record.grace_ms),
+            grace_ms: record.and_then(|record| record.grace_ms),
+            reads: record.map(|record| record.reads.clone()).unwrap_or_default(),
         };
         let prestaged = match &action {
             Action::Render { file, .. } => {
@@ -212,6 +217,8 @@ struct Context {
     front: Option<Ipv4Addr>,
     /// How long it has to end by itself, where somebody said so for this time.
     grace_ms: Option<Millis>,
+    /// What its files were made of.
+    reads: BTreeMap<Utf8PathBuf, Marks>,
 }
 
 impl Context {
@@ -375,13 +382,28 @@ impl Context {
         let result = render::place(&*self.yard.engine, &self.id, file, prestaged).await;
         let dest = file.template.dest.clone();
         events.push(match &result {
-            Ok(()) => self.event(EventKind::TemplateRendered).with("file", &dest),
+            Ok(()) => {
+                let rendered = self.event(EventKind::TemplateRendered).with("file", &dest);
+                rendered.with("because", self.because(file))
+            }
             Err(reason) => {
                 self.event(EventKind::TemplateRefused).with("file", &dest).with("reason", reason)
             }
         });
         let silent = file.template.reload == Reload::None;
-        Outcome::Rendered { dest, digest: file.digest, silent, result }
+        let (digest, reads) = (file.digest, file.marks());
+        Outcome::Rendered { dest, digest, reads, silent, result }
+    }
+
+    /// What of what a file was made of has changed.
+    fn because(&self, file: &RenderedFile) -> String {
+        let Some(before) = self.reads.get(&file.template.dest) else {
+            return "it is new".to_owned();
+        };
+        match changed(before, &file.marks()) {
+            names if names.is_empty() => "its template has changed".to_owned(),
+            names => format!("{} changed", names.join(", ")),
+        }
     }
 
     /// How the instance is stopped: as the request says with which it was started, in the time that

@@ -17,10 +17,12 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use brickyard_api::{Command, FailureKind, PlanView, Reason, RenderRequest, RenderView};
+use brickyard_api::{
+    Command, FailureKind, FileStateView, PlanView, Reason, RenderRequest, RenderView,
+};
 use brickyard_core::clock::Clock;
 use brickyard_core::spec::Exit;
-use brickyard_core::{Address, Digest, EventKind, Generation};
+use brickyard_core::{Address, Digest, EventKind, Generation, ServiceName};
 use brickyard_engine::{EnvironmentFacts, EnvironmentKey, InstanceId, Loss, Staged};
 use brickyard_front::Problem;
 use brickyard_model::release::Release;
@@ -64,6 +66,8 @@ pub(crate) enum Message {
     Plan { release: Box<Release>, answer: oneshot::Sender<Result<PlanView, Failure>> },
     /// Somebody wants to know what an instance of a service would get.
     Render { request: Box<RenderRequest>, answer: oneshot::Sender<Result<RenderView, Failure>> },
+    /// Somebody wants to know what a service's files are made of.
+    Files { service: ServiceName, answer: oneshot::Sender<Result<Vec<FileStateView>, Failure>> },
     /// An effect ended.
     Effect { id: InstanceId, outcome: Outcome, events: Vec<Draft> },
     /// A process ended by itself.
@@ -269,6 +273,9 @@ impl Environment {
             }
             Message::Render { request, answer } => {
                 let _ = answer.send(self.render(*request));
+            }
+            Message::Files { service, answer } => {
+                let _ = answer.send(self.files_of(&service));
             }
             Message::Effect { id, outcome, events: more } => {
                 events.extend(more);

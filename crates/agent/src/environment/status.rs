@@ -81,7 +81,7 @@ impl Environment {
         });
     }
 
-    fn address_of(&self, place: &Place) -> String {
+    pub(super) fn address_of(&self, place: &Place) -> String {
         self.address.with_service(&place.service).with_slot(place.slot).to_string()
     }
 

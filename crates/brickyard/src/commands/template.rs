@@ -3,12 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
+use brickyard_api::{ClientError, FileStateView};
 use brickyard_confd::preview;
+use brickyard_core::clock::rfc3339;
+use brickyard_core::{Event, EventKind, ServiceName};
 use brickyard_source::{Backend, Config, Entries, Files, Source};
 use brickyard_template::{MissingKey, Options, Rendered, Template, formatted, parse_with};
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::{Args, Subcommand};
+use serde_json::json;
 
+use crate::context::{Context, nothing_runs};
 use crate::error::CommandError;
 use crate::output::table;
 use crate::ui::{Role, Ui, count};
@@ -26,7 +31,7 @@ enum TemplateCommand {
     Check(CheckArgs),
     Fmt(FmtArgs),
     Render(RenderArgs),
-    Explain(RenderArgs),
+    Explain(ExplainArgs),
 }
 
 /// Say what is wrong with templates
@@ -54,10 +59,33 @@ struct FmtArgs {
     files: Vec<Utf8PathBuf>,
 }
 
-/// Render a template to standard output, or say what it reads
+/// Render a template to standard output
 #[derive(Debug, Args)]
-#[command(after_help = "Example: brickyard template explain app.tmpl --keys keys.yaml")]
+#[command(after_help = "Example: brickyard template render app.tmpl --keys keys.yaml")]
 struct RenderArgs {
+    #[command(flatten)]
+    with: With,
+    /// The template
+    file: Utf8PathBuf,
+}
+
+/// Say what a template reads; of a service that runs, also why its files last changed
+#[derive(Debug, Args)]
+#[command(after_help = "Example: brickyard template explain --service web")]
+struct ExplainArgs {
+    #[command(flatten)]
+    with: With,
+    /// Explain the files of a service's instances
+    #[arg(short, long, value_name = "SERVICE", conflicts_with_all = ["file", "key", "keys"])]
+    service: Option<ServiceName>,
+    /// The template
+    #[arg(required_unless_present = "service")]
+    file: Option<Utf8PathBuf>,
+}
+
+/// How a template is read, and what it finds.
+#[derive(Debug, Args)]
+struct With {
     #[command(flatten)]
     reading: Reading,
     /// Set a key
@@ -66,8 +94,6 @@ struct RenderArgs {
     /// Take keys from a YAML, JSON or TOML file, or a directory of them
     #[arg(long, value_name = "FILE")]
     keys: Vec<Utf8PathBuf>,
-    /// The template
-    file: Utf8PathBuf,
 }
 
 /// How templates are read.
@@ -111,20 +137,25 @@ fn read(path: &Utf8Path) -> Result<Vec<u8>, CommandError> {
 
 pub(crate) async fn run(
     ui: &Ui,
-    environment: &BTreeMap<String, String>,
+    context: &Context,
     args: &TemplateArgs,
 ) -> Result<(), CommandError> {
+    let environment = context.environment();
     match &args.command {
         TemplateCommand::Check(args) => check(ui, args),
         TemplateCommand::Fmt(args) => fmt(ui, args),
         TemplateCommand::Render(args) => {
-            let (rendered, _) = render(environment, args).await?;
+            let (rendered, _) = render(environment, &args.with, &args.file).await?;
             // As bytes: a template may make what is no text.
             std::io::stdout().write_all(&rendered.output)?;
             Ok(())
         }
         TemplateCommand::Explain(args) => {
-            let (rendered, entries) = render(environment, args).await?;
+            if let Some(service) = &args.service {
+                return explain_service(ui, context, service).await;
+            }
+            let file = args.file.as_deref().unwrap_or(Utf8Path::new(""));
+            let (rendered, entries) = render(environment, &args.with, file).await?;
             explain(ui, environment, &rendered, &entries);
             Ok(())
         }
@@ -199,9 +230,10 @@ fn write(file: &Utf8Path, text: &[u8]) -> std::io::Result<()> {
 
 async fn render(
     environment: &BTreeMap<String, String>,
-    args: &RenderArgs,
+    args: &With,
+    file: &Utf8Path,
 ) -> Result<(Rendered, Entries), CommandError> {
-    let template = args.reading.template(&args.file)?;
+    let template = args.reading.template(file)?;
     let mut entries = Entries::new();
     if !args.keys.is_empty() {
         let mut config = Config::new(Backend::File);
@@ -215,13 +247,89 @@ async fn render(
         let (key, value) = pair.split_once('=').ok_or_else(bad)?;
         entries.insert(format!("/{}", key.trim_start_matches('/')), value.to_owned().into());
     }
-    let directory = match args.file.parent() {
+    let directory = match file.parent() {
         Some(parent) if !parent.as_str().is_empty() => parent,
         _ => Utf8Path::new("."),
     };
     let rendered = preview::render(&template, entries.clone(), environment, directory);
     let rendered = rendered.map_err(CommandError::refused)?;
     Ok((rendered, entries))
+}
+
+/// What the files of a service's instances are made of, and why each last changed.
+async fn explain_service(
+    ui: &Ui,
+    context: &Context,
+    service: &ServiceName,
+) -> Result<(), CommandError> {
+    let key = context.key(ui).await?;
+    let client = context.client()?;
+    let path = Context::path(&key, &format!("/files/{service}"));
+    let files: Vec<FileStateView> = match client.get(&path).await {
+        Ok(files) => files,
+        Err(ClientError::NoAgent { .. }) => return Err(nothing_runs(&key)),
+        Err(err) => return Err(err.into()),
+    };
+    let mut causes: BTreeMap<(String, String), (String, String)> = BTreeMap::new();
+    let mut events = client.follow::<()>("/v1/events?after=0&follow=false", None).await?;
+    while let Some(event) = events.next::<Event>().await? {
+        if event.kind == EventKind::TemplateRendered
+            && let (Some(address), Some(file)) = (&event.address, event.details.get("file"))
+        {
+            let because = event.details.get("because").cloned().unwrap_or_default();
+            let place = (address.to_string(), file.clone());
+            causes.insert(place, (rfc3339(event.time_ms), because));
+        }
+    }
+    let mut all = Vec::new();
+    for file in &files {
+        let cause = causes.get(&(file.address.clone(), file.dest.to_string()));
+        match ui.json {
+            true => all.push(json!({
+                "address": file.address, "file": file.dest, "in_place": file.in_place,
+                "loaded": file.loaded, "problem": file.problem, "reads": file.reads,
+                "changed": cause.map(|(time, because)| json!({"time": time, "because": because})),
+            })),
+            false => show_file(ui, file, cause),
+        }
+    }
+    if ui.json {
+        ui.json_value(&all);
+    } else if files.is_empty() {
+        ui.say(&format!("`{service}` has no files that are rendered, or does not run"));
+    }
+    Ok(())
+}
+
+fn show_file(ui: &Ui, file: &FileStateView, cause: Option<&(String, String)>) {
+    let state = match (&file.problem, file.in_place, file.loaded) {
+        (Some(problem), ..) => problem.clone(),
+        (None, true, true) => "in place, loaded".to_owned(),
+        (None, true, false) => "in place, not loaded yet".to_owned(),
+        (None, false, _) => "not in place yet".to_owned(),
+    };
+    ui.line(&format!("{} {}: {state}", ui.paint_data(Role::Strong, &file.address), file.dest));
+    let rows: Vec<Vec<String>> = file
+        .reads
+        .iter()
+        .map(|read| match (&*read.kind, &read.found) {
+            ("keys", found) => {
+                let keys = found.as_ref().map_or(0, |found| found.lines().count());
+                vec!["keys below".to_owned(), format!("{}*", read.name), count(keys, "key")]
+            }
+            (kind, found) => {
+                let found = found.clone().unwrap_or_else(|| "-".to_owned());
+                vec![kind.to_owned(), read.name.clone(), found]
+            }
+        })
+        .collect();
+    if !rows.is_empty() {
+        ui.data(&table(&["READS", "NAME", "FOUND"], &rows));
+    }
+    ui.line(&match cause {
+        Some((time, because)) => format!("last changed {time}: {because}"),
+        None => "not changed since its instance was started".to_owned(),
+    });
 }
 
 /// What was looked at, found or not.

@@ -105,3 +105,64 @@ fn files_of_the_host_follow_a_yards_configuration_and_registry() {
     let _ = project.run(&["-E", "test", "up", "-d"]).ok();
     host.fails(&[], "several environments run: source/dev, source/test");
 }
+
+const EXPLAINED: &str = r#"
+name: explained
+services:
+  db:
+    image: box
+    command: [sh, -c, "exec nc -ll -p 6379 -e cat"]
+    stop_signal: KILL
+    x-brickyard: {provides: {redis: 6379}}
+  web:
+    image: box
+    command: [sleep, "1000"]
+    stop_signal: KILL
+    x-brickyard:
+      needs: {db: db/redis}
+      templates: [{src: page.tmpl, dest: /srv/page, reload: none}]
+x-brickyard:
+  config: {text: father}
+"#;
+
+#[test]
+fn why_a_file_last_changed_is_told() {
+    let yard = yard_with_box();
+    let page =
+        "{{getv \"/text\"}} {{line \"db\"}} {{len (gets \"/brickyard/services/db/*/redis\")}}\n";
+    let project = yard.project("explained", &[("compose.yaml", EXPLAINED), ("page.tmpl", page)]);
+    project.up();
+    let explain = || project.run(&["template", "explain", "--service", "web"]).ok().stdout;
+    let said = explain();
+    assert!(said.starts_with("/explained/dev/web/1 /srv/page: in place, loaded\n"), "{said}");
+    for (kind, name, found) in [
+        ("key", "/text", "father"),
+        ("keys below", "/brickyard/services/db/*", "1 key"),
+        ("line", "db", "10."),
+    ] {
+        let is_row =
+            |line: &str| line.starts_with(kind) && line.contains(name) && line.contains(found);
+        assert!(said.lines().any(is_row), "no {kind} {name} {found} in {said}");
+    }
+    assert!(said.ends_with("not changed since its instance was started\n"), "{said}");
+    let _ = project.run(&["set", "text=son"]).ok();
+    assert!(explain().ends_with(": key /text changed\n"), "{}", explain());
+    let _ = project.run(&["scale", "db=2"]).ok();
+    wait_until("it has followed", DEADLINE, || explain().contains("2 keys"));
+    let said = explain();
+    let cause = said.lines().last().expect("it says something");
+    assert!(
+        cause.contains("keys /brickyard/services/db/*") && cause.contains("line db"),
+        "{cause}"
+    );
+    // An agent that is new knows it, too.
+    yard.kill_agent();
+    let _ = project.run(&["up", "-d"]).ok();
+    let _ = project.run(&["set", "text=grandson"]).ok();
+    assert!(explain().ends_with(": key /text changed\n"), "{}", explain());
+    let json = project.run(&["--json", "template", "explain", "-s", "web"]).ok().stdout;
+    let json: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
+    assert_eq!(json[0]["changed"]["because"], "key /text changed");
+    assert_eq!(json[0]["reads"][0]["found"], "grandson");
+    let _ = project.run(&["template", "explain", "--service", "wbe"]).fails_with(3);
+}
