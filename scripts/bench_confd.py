@@ -19,7 +19,9 @@ from base64 import b64encode
 
 RESOURCES, KEYS = 1000, 10_000
 # What each figure is held against, in milliseconds; see the titles.
-BARS = {"env": 2.0, "in sync": 60.0, "keys": 30.0, "answered": 0.5, "create": 1.5, "fan-out": 1.5}
+BARS = {"env": 2.0, "in sync": 60.0, "keys": 30.0, "answered": 0.5, "create": 1.5, "fan-out": 1.5,
+        "peak": 5000, "away": 0.1, "back": 1000.0}
+AWAY_S = 20
 
 
 class Etcd:
@@ -27,12 +29,16 @@ class Etcd:
         ports = [free_port(), free_port()]
         self.address = f"127.0.0.1:{ports[0]}"
         client, peer = (f"http://127.0.0.1:{port}" for port in ports)
-        self.process = subprocess.Popen(
-            ["etcd", "--data-dir", str(directory / "etcd"), "--listen-client-urls", client,
-             "--advertise-client-urls", client, "--listen-peer-urls", peer,
-             "--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}",
-             "--max-txn-ops", "1000"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.command = [
+            "etcd", "--data-dir", str(directory / "etcd"), "--listen-client-urls", client,
+            "--advertise-client-urls", client, "--listen-peer-urls", peer,
+            "--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}",
+            "--max-txn-ops", "1000"]
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL,
+                                        stderr=subprocess.DEVNULL)
         for _ in range(200):
             try:
                 self.put("/ready", "yes")
@@ -183,6 +189,50 @@ def watched(program, confdir, etcd, rounds):
         process.wait()
 
 
+def peak(program, confdir, environment):
+    """The most memory of a run in kB, from one that stays, as what it starts from would count too."""
+    process = subprocess.Popen(
+        [*program, "-backend", "env", "-interval", "600", "-confdir", str(confdir.path),
+         "-log-level", "error", "-config-file", "/nonexistent"],
+        env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: content(confdir.path / "out" / "single") != b"")
+        time.sleep(0.2)
+        with open(f"/proc/{process.pid}/status", encoding="utf-8") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+    finally:
+        process.kill()
+        process.wait()
+
+
+def outage(program, confdir, etcd):
+    """Of a processor while etcd is away, in percent; milliseconds from its first answer to the file."""
+    command = [argument for argument in once(program, confdir, etcd) if argument != "-onetime"]
+    process = subprocess.Popen([*command, "-watch"], stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)
+
+    def used():
+        with open(f"/proc/{process.pid}/schedstat", encoding="utf-8") as stat:
+            return int(stat.read().split()[0]) / 1e9
+
+    try:
+        file = confdir.path / "out" / "single"
+        wait_for(lambda: content(file) != b"")
+        etcd.stop()
+        time.sleep(1.0)
+        begun, before = time.perf_counter(), used()
+        time.sleep(AWAY_S)
+        share = 100.0 * (used() - before) / (time.perf_counter() - begun)
+        etcd.start()
+        began = time.perf_counter()
+        etcd.put("/single", f"back {began}")
+        wait_for(lambda: content(file) == f"back {began}".encode())
+        return share, (time.perf_counter() - began) * 1000.0
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+
+
 def measure(binary, rounds, say):
     if not shutil.which("etcd"):
         return None
@@ -204,6 +254,9 @@ def measure(binary, rounds, say):
                     command = [*program, "-onetime", "-backend", "env", "-confdir", str(small.path),
                                "-log-level", "error", "-config-file", "/nonexistent"]
                     figures.setdefault((who, "env"), []).append(timed(command, environment))
+            for who, program in programs.items():
+                small.clear()
+                figures[(who, "peak")] = [peak(program, small, environment)]
             say(f"{RESOURCES} templates, {KEYS} keys")
             etcd.put_all([(f"/r/k{number}", f"value {number}") for number in range(RESOURCES)])
             etcd.put_all([(f"/many/k{number:05}", f"value {number}") for number in range(KEYS)])
@@ -240,6 +293,14 @@ def measure(binary, rounds, say):
                 figures[(who, "memory")] = found[2]
                 figures[(who, "fan-out")] = [took for took, _ in found[3]]
                 figures[(who, "of the floor")] = [ratio for _, ratio in found[3]]
+            say("etcd goes away")
+            alone = Confdir(root / "alone")
+            alone.template("single", '{{getv "/single"}}')
+            alone.resource("single", ["/single"], "single")
+            for who, program in programs.items():
+                alone.clear()
+                share, back = outage(program, alone, etcd)
+                figures[(who, "away")], figures[(who, "back")] = [share], [back]
         finally:
             etcd.stop()
     return figures
@@ -261,10 +322,12 @@ def report(figures):
         if (who, "env") not in middle:
             print("confd itself: not run (none is on PATH)")
             continue
-        of = {what: middle[(who, what)] for what in ("env", "create", "in sync", "keys", "put", "answered", "fan-out")}
+        of = {what: middle[(who, what)] for what in
+              ("env", "peak", "create", "in sync", "keys", "put", "answered", "fan-out", "away", "back")}
         bars = BARS if who == "ours" else {}
         print(f"{who}:")
         line("  onetime, env, one template (ms)", of["env"], bars.get("env"))
+        line("    resident at most (kB)", of["peak"], bars.get("peak"))
         line(f"  onetime, etcd, {RESOURCES} templates in sync (ms)", of["in sync"], bars.get("in sync"))
         line("  the same, all created (ms)", of["create"])
         line("    of files replaced in a loop", of["create"] / floor, bars.get("create"))
@@ -273,6 +336,8 @@ def report(figures):
         line("    from etcd's answer to the put", of["answered"], bars.get("answered"))
         line(f"  watch: one key -> {RESOURCES} files (ms)", of["fan-out"])
         line("    of files replaced in a loop", middle[(who, "of the floor")], bars.get("fan-out"))
+        line(f"  etcd away for {AWAY_S} s: of a processor (%)", of["away"], bars.get("away"))
+        line("    from its first answer to the file (ms)", of["back"], bars.get("back"))
         resident_kb, private_kb, threads = figures[(who, "memory")]
         print(f"  watching {RESOURCES + 1} templates: {resident_kb} kB resident, {private_kb} kB its own, {threads} threads")
     line(f"files replaced in a loop, {RESOURCES} (ms)", floor)
