@@ -63,12 +63,13 @@ fn walk(directory: &Utf8Path, files: &mut Vec<Utf8PathBuf>, directories: &mut Ve
     let mut entries: Vec<_> = entries.collect();
     entries.sort_by(|a, b| a.file_name().cmp(b.file_name()));
     for entry in entries {
+        // Links to directories are not followed, as Go's walk does not. What it is comes with its name.
+        let Ok(kind) = entry.file_type() else { continue };
         let path = entry.into_path();
-        // Links to directories are not followed, as Go's walk does not.
-        match std::fs::symlink_metadata(&path) {
-            Ok(meta) if meta.is_dir() => walk(&path, files, directories),
-            Ok(_) if path.as_str().ends_with("toml") && path.is_file() => files.push(path),
-            _ => {}
+        if kind.is_dir() {
+            walk(&path, files, directories);
+        } else if path.as_str().ends_with("toml") && (kind.is_file() || path.is_file()) {
+            files.push(path);
         }
     }
 }
