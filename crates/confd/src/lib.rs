@@ -164,6 +164,8 @@ pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hang_up: Signal,
+    /// confd does nothing about it, and does not end.
+    _user_defined: Signal,
 }
 
 impl Signals {
@@ -172,6 +174,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hang_up: signal(SignalKind::hangup())?,
+            _user_defined: signal(SignalKind::user_defined1())?,
         })
     }
 

@@ -182,6 +182,12 @@ impl<'a> Runner<'a> {
             };
             let (id, mut slot) = match before.remove(&resource.path) {
                 Some((id, slot)) if *slot.job.resource == resource => (id, slot),
+                // Its commands are under way; what is new of it comes after them.
+                Some((id, mut slot)) if slot.is_busy => {
+                    slot.job = Job::new(resource);
+                    slot.again = true;
+                    (id, slot)
+                }
                 _ => {
                     self.next_id += 1;
                     (self.next_id, Slot::new(resource))

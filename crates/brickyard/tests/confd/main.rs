@@ -6,6 +6,7 @@ mod encrypted;
 mod faults;
 mod names;
 mod onetime;
+mod rows;
 mod served;
 mod single;
 mod support;
