@@ -29,8 +29,7 @@ pub(crate) fn parse_literal(bytes: &[u8], kind: Kind) -> Result<Number, String> 
     match kind {
         Kind::CharConstant => char_constant(text, &mut number)?,
         Kind::Complex => {
-            let (real, imaginary) =
-                split_complex(text).ok_or("syntax error scanning complex number")?;
+            let (real, imaginary) = split_complex(text)?;
             number.complex = Some((real, imaginary));
             simplify(&mut number);
         }
@@ -100,16 +99,27 @@ fn simplify(number: &mut Number) {
     }
 }
 
-fn split_complex(text: &str) -> Option<(f64, f64)> {
-    let text = text.strip_suffix('i')?;
+fn split_complex(text: &str) -> Result<(f64, f64), String> {
+    let wrong = || "syntax error scanning complex number".to_owned();
+    let text = text.strip_suffix('i').ok_or_else(wrong)?;
     let (at, _) = text
         .char_indices()
         .skip(1)
         .filter(|(at, found)| {
             matches!(found, '+' | '-') && !text[..*at].ends_with(['e', 'E', 'p', 'P'])
         })
-        .last()?;
-    Some((parse_float(&text[..at]).ok()?, parse_float(&text[at..]).ok()?))
+        .last()
+        .ok_or_else(wrong)?;
+    let part = |part: &str| {
+        if part.trim_start_matches(['+', '-']).is_empty() {
+            return Err(wrong());
+        }
+        let bad = |err: NumberError| {
+            format!("strconv.ParseFloat: parsing {}: {}", quote_text(part), err.reason())
+        };
+        parse_float(part).map_err(bad)
+    };
+    Ok((part(&text[..at])?, part(&text[at..])?))
 }
 
 /// Go's `ParseUint`; base 0 goes by the prefix and allows `_` between digits.

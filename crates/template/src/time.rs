@@ -10,7 +10,7 @@ use crate::function::Origin::{Confd, ConsulTemplate, Sprig};
 use crate::function::Param::{
     self, Any as Anything, Duration as Span, Int, String as Str, Time as Instant,
 };
-use crate::function::{Answer, Data, Definition, Run, int, text};
+use crate::function::{Answer, Data, Definition, Run, bytes, int, text};
 use crate::scope::Moment;
 use crate::value::{Opaque, Text, Value};
 
@@ -76,7 +76,7 @@ pub(crate) fn time(value: &Value) -> Option<&Time> {
 
 fn date(values: &[Value]) -> Answer {
     match time(&values[1]) {
-        Some(time) => Ok(Value::text(time.format(&text(values, 0)))),
+        Some(time) => Ok(Value::text(time.format_bytes(bytes(values, 0)))),
         None => Err(format!("wrong type: expected time.Time; got {}", values[1].type_name())),
     }
 }
@@ -146,9 +146,14 @@ impl Time {
         }
     }
 
-    /// Nanoseconds since 1970; a duration of Go has as many bits, so later ones end there.
-    fn nanoseconds(&self) -> i64 {
-        self.0.seconds.saturating_mul(SECOND).saturating_add(i64::from(self.0.nanoseconds))
+    /// Nanoseconds since 1970.
+    fn nanoseconds(&self) -> i128 {
+        i128::from(self.0.seconds) * i128::from(SECOND) + i128::from(self.0.nanoseconds)
+    }
+
+    /// The time since 1970 in a unit of so many nanoseconds; what does not fit wraps, as in Go.
+    fn unix(&self, unit: i64) -> Value {
+        Value::Int(self.nanoseconds().div_euclid(i128::from(unit)) as i64)
     }
 
     fn plus(&self, nanoseconds: i64) -> Self {
@@ -170,6 +175,13 @@ impl Time {
         let days = days_of(year, month.rem_euclid(12) + 1, 1) + civil.day - 1 + bound(days);
         let seconds = days * DAY_S + civil.second - i64::from(self.0.offset_s);
         Self(Moment { seconds, ..self.0.clone() })
+    }
+
+    /// [`Self::format`] of a layout that may be no text: each byte stands for itself.
+    fn format_bytes(&self, layout: &[u8]) -> Vec<u8> {
+        let spread: String = layout.iter().copied().map(char::from).collect();
+        // What is put in is ASCII, names of zones too.
+        self.format(&spread).chars().map(|letter| u8::try_from(letter).unwrap_or(b'?')).collect()
     }
 
     /// Go's `Format`.
@@ -381,16 +393,16 @@ impl Opaque for Time {
             "YearDay" => Value::Int(civil.year_day),
             "Weekday" => named("time.Weekday", civil.week_day, &DAYS, civil.week_day),
             "Unix" => Value::Int(self.0.seconds),
-            "UnixMilli" => Value::Int(self.nanoseconds().div_euclid(1_000_000)),
-            "UnixMicro" => Value::Int(self.nanoseconds().div_euclid(1000)),
-            "UnixNano" => Value::Int(self.nanoseconds()),
+            "UnixMilli" => self.unix(1_000_000),
+            "UnixMicro" => self.unix(1000),
+            "UnixNano" => self.unix(1),
             "UTC" => opaque(self.utc()),
             "Local" => opaque(self.clone()),
             "IsZero" => {
                 Value::Bool(self.0.seconds == days_of(1, 1, 1) * DAY_S && self.0.nanoseconds == 0)
             }
             "String" => Value::String(self.text()),
-            "Format" => Value::text(self.format(&text(values, 0))),
+            "Format" => Value::text(self.format_bytes(bytes(values, 0))),
             "Add" => opaque(self.plus(span)),
             "AddDate" => opaque(self.plus_date(int(values, 0), int(values, 1), int(values, 2))),
             "Truncate" | "Round" if span <= 0 => opaque(self.clone()),
@@ -399,7 +411,11 @@ impl Opaque for Time {
                 past if past + past < span => opaque(self.plus(-past)),
                 past => opaque(self.plus(span - past)),
             },
-            "Sub" => duration(self.nanoseconds().saturating_sub(other())),
+            "Sub" => {
+                // A duration has 64 bits, and ends there.
+                let most = (i128::from(i64::MIN), i128::from(i64::MAX));
+                duration((self.nanoseconds() - other()).clamp(most.0, most.1) as i64)
+            }
             "After" => Value::Bool(order().is_gt()),
             "Before" => Value::Bool(order().is_lt()),
             "Equal" => Value::Bool(order().is_eq()),

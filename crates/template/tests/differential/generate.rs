@@ -15,6 +15,8 @@ enum Type {
     Bool,
     List,
     Map,
+    /// Of times.
+    Layout,
 }
 
 const TEXTS: &[&str] = &[
@@ -39,6 +41,18 @@ const TEXTS: &[&str] = &[
     "\"{\\\"k\\\": [1]}\"",
     "\"\\xff\"",
     "\"日本\"",
+];
+const NANOSECONDS: &[u64] = &[0, 1, 120_000_000, 999_999_999, 1_002_003];
+const LAYOUTS: &[&str] = &[
+    "\"2006-01-02T15:04:05Z07:00\"",
+    "\"Mon, 02 Jan 2006 15:04:05 -0700\"",
+    "\"Monday, January _2 2006, 3:04:05.000 PM MST\"",
+    "\"06-1-2 03h4m5s .999 .000000 ,00 pm\"",
+    "\"002 __2 Z0700 Z07 -07 -07:00:00\"",
+    "\"2006 20 05 January1 Januaryx Sunday\"",
+    "\"15:04:05.999999999\"",
+    "\"héllo 2 02\"",
+    "\"\"",
 ];
 const INTS: &[&str] = &[
     "0",
@@ -125,6 +139,18 @@ const CALLS: &[(Type, &[Call])] = &[
             ("base64Encode", &[Type::Text]),
             ("slice .u 1", &[]),
             ("printf", &[]),
+            ("datetime.Format", &[Type::Layout]),
+            ("(datetime.UTC).Format", &[Type::Layout]),
+            ("(datetime.AddDate 0 1 -40).Format", &[Type::Layout]),
+            ("(datetime.Add 86399999999999).Format", &[Type::Layout]),
+            ("datetime.Month.String", &[]),
+            ("datetime.Weekday.String", &[]),
+            ("datetime.String", &[]),
+            ("(datetime.AddDate 1 -13 400).String", &[]),
+            ("(datetime.Truncate 3600000000000).String", &[]),
+            ("(datetime.Round 60000000000).String", &[]),
+            ("((datetime.AddDate 0 0 1).Sub datetime).String", &[]),
+            ("join (sortByLength (split \"ccc,a,bb,d\" \",\")) \"-\"", &[]),
         ],
     ),
     (
@@ -139,6 +165,11 @@ const CALLS: &[(Type, &[Call])] = &[
             ("mod -7 3", &[]),
             ("index .l 1", &[]),
             ("atoi \"17\"", &[]),
+            ("datetime.Year", &[]),
+            ("datetime.YearDay", &[]),
+            ("datetime.Hour", &[]),
+            ("datetime.Nanosecond", &[]),
+            ("datetime.Day", &[]),
         ],
     ),
     (
@@ -158,6 +189,8 @@ const CALLS: &[(Type, &[Call])] = &[
             ("contains", &[Type::Text, Type::Text]),
             ("exists", &[Type::Text]),
             ("parseBool \"true\"", &[]),
+            ("datetime.IsZero", &[]),
+            ("datetime.Before (datetime.Add 1)", &[]),
         ],
     ),
     (
@@ -171,6 +204,11 @@ const CALLS: &[(Type, &[Call])] = &[
             ("slice .l 1 3", &[]),
             ("seq", &[Type::Int, Type::Int]),
             ("seq 1 3", &[]),
+            ("reverse", &[Type::List]),
+            ("reverse (gets \"/app/*\")", &[]),
+            ("sortByLength (split \"bb,a,,ccc\" \",\")", &[]),
+            ("sortKVByLength (gets \"/*/*\")", &[]),
+            ("reverse (sortKVByLength (gets \"/app/*\"))", &[]),
         ],
     ),
     (
@@ -230,6 +268,8 @@ impl Generator {
             .map(pair)
             .collect(),
             env: [("HOME", "/root"), ("EMPTY", "")].iter().map(pair).collect(),
+            seconds: self.seconds(),
+            nanoseconds: u32::try_from(*self.random.pick(NANOSECONDS)).expect("it is small"),
             data: self.data(),
         }
     }
@@ -465,6 +505,13 @@ impl Generator {
         }
     }
 
+    /// A moment of some century, near the ends of years and months more often than not.
+    fn seconds(&mut self) -> i64 {
+        let start =
+            *self.random.pick(&[-62_135_596_800, -1, 951_782_399, 1_136_239_445, 4_102_444_799]);
+        start + i64::try_from(self.random.below(40 * 86_400)).expect("it is small")
+    }
+
     fn operand(&mut self, wanted: Type) -> String {
         match wanted {
             Type::Text => match self.random.below(3) {
@@ -473,6 +520,7 @@ impl Generator {
             },
             Type::Int => self.pick(INTS),
             Type::Bool => self.pick(&["true", "false", ".t"]),
+            Type::Layout => self.pick(LAYOUTS),
             Type::List => self.pick(&[".l", ".e", "$.l", ".Upper.Case"]),
             Type::Map => self.pick(&[".m", ".em", "$.m", ".", ".m.c"]),
             Type::Any => match self.random.below(9) {

@@ -42,6 +42,8 @@ impl Go {
             "keys": map(&case.keys),
             "env": map(&case.env),
             "data": case.data,
+            "seconds": case.seconds,
+            "nanoseconds": case.nanoseconds,
         });
         writeln!(self.input, "{line}").expect("it reads");
         let mut said = String::new();

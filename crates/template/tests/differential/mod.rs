@@ -7,7 +7,9 @@
 mod generate;
 mod go;
 
-use brickyard_template::{MapScope, Value, functions, parse};
+use brickyard_template::{
+    LineError, LineValue, MapScope, Moment, Pair, Scope, Text, Value, World, functions, parse,
+};
 use brickyard_testkit::Random;
 use generate::Generator;
 use go::Go;
@@ -23,6 +25,9 @@ pub(crate) struct Case {
     pub(crate) text: Vec<u8>,
     pub(crate) keys: Vec<(String, String)>,
     pub(crate) env: Vec<(String, String)>,
+    /// The moment.
+    pub(crate) seconds: i64,
+    pub(crate) nanoseconds: u32,
     pub(crate) data: serde_json::Value,
 }
 
@@ -49,9 +54,42 @@ fn value_of(value: &serde_json::Value) -> Value {
     }
 }
 
+/// A case's keys and variables, at its moment, where clocks show an hour more than in Greenwich.
+struct At<'a>(MapScope, &'a Case);
+
+impl Scope for At<'_> {
+    fn value(&self, key: &str) -> Option<Text> {
+        self.0.value(key)
+    }
+
+    fn keys(&self, prefix: &str) -> Vec<Pair> {
+        self.0.keys(prefix)
+    }
+
+    fn env(&self, name: &str) -> Option<String> {
+        self.0.env(name)
+    }
+
+    fn line(&self, alias: &str) -> Result<LineValue, LineError> {
+        self.0.line(alias)
+    }
+
+    fn world(&self) -> Option<&dyn World> {
+        Some(self)
+    }
+}
+
+impl World for At<'_> {
+    fn now(&self) -> Option<Moment> {
+        let Case { seconds, nanoseconds, .. } = *self.1;
+        Some(Moment { seconds, nanoseconds, offset_s: 3600, zone: "CET".to_owned() })
+    }
+}
+
 fn ours(case: &Case) -> Answer {
     let mut scope = MapScope::new(case.keys.iter().cloned());
     scope.env = case.env.iter().cloned().collect();
+    let scope = At(scope, case);
     let template = parse("t", &case.text).map_err(|err| err.to_string())?;
     let rendered = template.render_with(&scope, value_of(&case.data));
     rendered.map(|rendered| rendered.output).map_err(|err| err.to_string())

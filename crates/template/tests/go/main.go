@@ -10,10 +10,12 @@ import (
 	"errors"
 	"os"
 	"path"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
 	"text/template"
+	"time"
 
 	"oracle/memkv"
 )
@@ -23,6 +25,9 @@ type testCase struct {
 	Keys map[string]string `json:"keys"`
 	Env  map[string]string `json:"env"`
 	Data any               `json:"data"`
+	// The moment.
+	Seconds     int64 `json:"seconds"`
+	Nanoseconds int64 `json:"nanoseconds"`
 }
 
 type answer struct {
@@ -89,6 +94,27 @@ func functions(c *testCase) template.FuncMap {
 				return more[0]
 			}
 			return ""
+		},
+		"datetime": func() time.Time {
+			zone := time.FixedZone("CET", 3600)
+			return time.Unix(c.Seconds, c.Nanoseconds).In(zone)
+		},
+		"reverse": func(values any) any {
+			switch found := values.(type) {
+			case []string:
+				slices.Reverse(found)
+			case []memkv.KVPair:
+				slices.Reverse(found)
+			}
+			return values
+		},
+		"sortByLength": func(values []string) []string {
+			slices.SortStableFunc(values, func(a, b string) int { return len(a) - len(b) })
+			return values
+		},
+		"sortKVByLength": func(values []memkv.KVPair) []memkv.KVPair {
+			slices.SortStableFunc(values, func(a, b memkv.KVPair) int { return len(a.Key) - len(b.Key) })
+			return values
 		},
 		"base":         path.Base,
 		"dir":          path.Dir,
