@@ -574,7 +574,12 @@ impl<'a> Parser<'a> {
             | OperandKind::Number(_)
             | OperandKind::Nil
             | OperandKind::Dot => {
-                let term = quote_text(&term.to_string());
+                let term = match &term.kind {
+                    OperandKind::String { quoted, .. } => {
+                        quote::quote(quoted.as_bytes(), '"', false)
+                    }
+                    _ => quote_text(&term.to_string()),
+                };
                 return self.error(format!("unexpected . after term {term}"));
             }
             _ => OperandKind::Chain { base: Box::new(term), fields },

@@ -372,6 +372,20 @@ impl Opaque for Time {
         })
     }
 
+    fn refusal(&self, name: &str) -> Option<&'static str> {
+        Some(match name {
+            "Date" => "function Date has 3 return values; should be 1 or 2",
+            "Clock" => "function Clock has 3 return values; should be 1 or 2",
+            "ISOWeek" => {
+                "invalid function signature for ISOWeek: second return value should be error; is int"
+            }
+            "Zone" => {
+                "invalid function signature for Zone: second return value should be error; is int"
+            }
+            _ => return None,
+        })
+    }
+
     fn call(&self, name: &str, values: &[Value]) -> Answer {
         let civil = self.civil();
         let other = || values.first().and_then(time).map_or(0, Self::nanoseconds);

@@ -92,6 +92,10 @@ pub trait Opaque: fmt::Debug {
     }
     /// What a method takes; `None` when there is none of that name.
     fn method(&self, name: &str) -> Option<&'static [Param]>;
+    /// Why a method of that name cannot be called from a template, where there is one.
+    fn refusal(&self, _name: &str) -> Option<&'static str> {
+        None
+    }
     /// Calls a method with arguments that fit.
     ///
     /// # Errors

@@ -189,6 +189,13 @@ impl<'a> State<'a> {
                         last,
                     );
                 }
+                if let Some(why) = opaque.refusal(&name.to_lossy()) {
+                    let got = arguments.len().saturating_sub(1) + usize::from(last.is_some());
+                    return self.error(match got {
+                        0 => why.to_owned(),
+                        got => format!("wrong number of args for {name}: want 0 got {got}"),
+                    });
+                }
             }
             Value::Pair(_) | Value::Record(_) => {
                 if let Some(value) = receiver.value.field(name.as_bytes()) {
