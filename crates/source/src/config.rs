@@ -190,4 +190,37 @@ impl Config {
             timeout: Duration::from_secs(5),
         }
     }
+
+    /// Whether servers are spoken to with TLS: as their addresses say, or where none says anything,
+    /// as the scheme and the certificates do. That anybody would be believed says nothing of it.
+    pub(crate) fn is_secured(&self, open: &str, secured: &str) -> bool {
+        let any = |scheme: &str| self.nodes.iter().any(|node| node.starts_with(scheme));
+        let is_meant = self.scheme == "https"
+            || self.tls.authorities.is_some()
+            || self.tls.certificate.is_some();
+        any(secured) || (!any(open) && is_meant)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_say_first_whether_a_server_is_spoken_to_with_tls() {
+        let secured = |node: &str, scheme: &str, tls: Tls| {
+            let mut config = Config::new(Backend::Etcd);
+            config.nodes = vec![node.to_owned()];
+            config.scheme = scheme.to_owned();
+            config.tls = tls;
+            config.is_secured("http:", "https:")
+        };
+        let authorities = || Tls { authorities: Some("/ca".into()), ..Tls::default() };
+        assert!(secured("https://a:1", "http", Tls::default()));
+        assert!(secured("a:1", "https", Tls::default()));
+        assert!(secured("a:1", "http", authorities()));
+        assert!(!secured("http://a:1", "https", authorities()));
+        // As by confd, this alone says nothing.
+        assert!(!secured("a:1", "http", Tls { insecure: true, ..Tls::default() }));
+    }
 }

@@ -64,12 +64,7 @@ impl Etcd {
             })?);
         }
         let tls = &config.tls;
-        let is_secured = config.scheme == "https"
-            || config.nodes.iter().any(|node| node.starts_with("https:"))
-            || tls.authorities.is_some()
-            || tls.certificate.is_some()
-            || tls.insecure;
-        let secured = match is_secured {
+        let secured = match config.is_secured("http:", "https:") {
             true => {
                 let mut secured = tls::client(tls)?;
                 secured.alpn_protocols = vec![b"h2".to_vec()];

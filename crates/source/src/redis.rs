@@ -92,12 +92,10 @@ impl Redis {
         if !config.login.username.is_empty() {
             login = login.set_username(&config.login.username);
         }
-        let is_secured = config.scheme == "https"
-            || config.nodes.iter().any(|node| node.starts_with("rediss://"))
-            || settings.authorities.is_some()
-            || settings.certificate.is_some()
-            || settings.insecure;
-        let secured = if is_secured { Some(tls::client(&settings)?) } else { None };
+        let secured = match config.is_secured("redis:", "rediss:") {
+            true => Some(tls::client(&settings)?),
+            false => None,
+        };
         Ok(Self {
             dialer: Arc::new(Dialer::new(addresses, secured, config.timeout)),
             login,

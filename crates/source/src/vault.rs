@@ -84,12 +84,6 @@ impl Vault {
         if variable("VAULT_SKIP_VERIFY").is_some_and(|text| matches!(&**text, "1" | "true")) {
             config.tls.insecure = true;
         }
-        if let Some(file) = &config.login.token_file
-            && config.login.token.is_empty()
-            && config.login.kind != "kubernetes"
-        {
-            config.login.token = token_in(file)?;
-        }
         let mut http = Http::new(&config)?;
         if let Some(namespace) = variable("VAULT_NAMESPACE") {
             http = http.with("x-vault-namespace", namespace.clone());
@@ -124,7 +118,7 @@ impl Session {
                 format!("{}/login/{}", at("userpass"), escaped(&login.username)),
                 json!({"password": login.password}),
             ),
-            "github" => (format!("{}/login", at("github")), json!({"token": login.token})),
+            "github" => (format!("{}/login", at("github")), json!({"token": self.own_token()?})),
             "cert" => (format!("{}/login", at("cert")), json!({})),
             "kubernetes" => {
                 let file = login.token_file.as_deref().unwrap_or(SERVICE_TOKEN.into());
@@ -154,9 +148,25 @@ impl Session {
         self.token_of(&answer)
     }
 
+    /// The token that we were given, or that is in a file now.
+    fn own_token(&self) -> Result<String> {
+        match &self.login.token_file {
+            Some(file) if self.login.token.is_empty() => token_in(file),
+            _ => Ok(self.login.token.clone()),
+        }
+    }
+
+    /// Whether a token counts at all: one that has ended is refused as one that may not do something.
+    async fn counts(&self, token: &str) -> Result<bool> {
+        let headers = [("x-vault-token", token)];
+        let path = "/v1/auth/token/lookup-self";
+        let answer = self.http.ask("GET", path, &headers, None, self.timeout).await?;
+        Ok(answer.status == StatusCode::OK)
+    }
+
     /// The token that we were given. How long it lasts is asked for; who may not ask does not renew it.
     async fn given(&self) -> Result<Token> {
-        let text = self.login.token.clone();
+        let text = self.own_token()?;
         let headers = [("x-vault-token", text.as_str())];
         let path = "/v1/auth/token/lookup-self";
         let answer = self.http.ask("GET", path, &headers, None, self.timeout).await?;
@@ -219,6 +229,12 @@ impl Session {
         }
     }
 
+    /// Whether another token can be had than the one that was.
+    fn can_ask_anew(&self) -> bool {
+        self.login.kind != "token"
+            || (self.login.token.is_empty() && self.login.token_file.is_some())
+    }
+
     /// Asks with a token; one that is refused is asked for anew, once. What is not there is nothing.
     async fn ask(self: &Arc<Self>, method: &str, path: &str) -> Result<Option<Value>> {
         let mut tries = 0;
@@ -235,7 +251,9 @@ impl Session {
                     });
                     return value.map(Some);
                 }
-                StatusCode::FORBIDDEN if self.login.kind != "token" && tries == 0 => {
+                StatusCode::FORBIDDEN
+                    if tries == 0 && self.can_ask_anew() && !self.counts(&token).await? =>
+                {
                     tries += 1;
                     *self.token.lock().await = None;
                 }

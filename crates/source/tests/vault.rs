@@ -308,3 +308,28 @@ async fn variables_of_vaults_tools_say_what_flags_leave_open() {
     }
     assert_eq!(read(&config, "/old/k").await.expect("it answers"), pairs(&[("/old/k", "plain")]));
 }
+
+#[tokio::test]
+async fn refusals_do_not_lead_to_new_logins_and_tokens_in_files_may_change() {
+    let vault = InVault::start();
+    vault.with(|state| {
+        state.logins.insert("auth/cert/login".to_owned(), json!({}));
+        state.hides_mounts = true;
+        state.forbidden = vec!["LIST old/k".to_owned()];
+    });
+    let source = connect(&vault.config("cert")).await.expect("it is an address");
+    for _ in 0..3 {
+        assert_eq!(source.read(&["/old/k".to_owned()]).await.expect("it may").len(), 1);
+    }
+    assert_eq!(vault.with(|state| state.logged_in), 1);
+    let directory = tempfile::tempdir().expect("there is room");
+    let file = directory.path().join("token");
+    std::fs::write(&file, "root\n").expect("the directory is new");
+    let mut config = vault.config("token");
+    config.login.token_file = Some(file.to_string_lossy().into_owned().into());
+    let source = connect(&config).await.expect("it is an address");
+    assert_eq!(source.read(&["/old/k".to_owned()]).await.expect("it may").len(), 1);
+    vault.with(|state| state.token = "another".to_owned());
+    std::fs::write(&file, "another\n").expect("it is there");
+    assert_eq!(source.read(&["/old/k".to_owned()]).await.expect("it may").len(), 1);
+}

@@ -9,8 +9,11 @@ use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, Span, StrInput, Ta
 use crate::Value;
 use crate::resolve::resolve;
 
-/// Most values after aliases are resolved: a few lines of nested aliases can ask for billions.
+/// Most values after aliases are resolved: a few lines of nested aliases can ask for billions. A long
+/// text counts as several.
 const VALUES_MAX: usize = 1_000_000;
+/// From this length on.
+const TEXT_BYTES: usize = 256;
 /// Deepest nesting.
 const DEPTH_MAX: usize = 128;
 
@@ -89,6 +92,7 @@ impl<'a> Reader<'a> {
                 return Ok(value);
             }
             Event::Scalar(text, style, anchor, tag) => {
+                self.add(text.len() / TEXT_BYTES)?;
                 (self.scalar(&text, style == ScalarStyle::Plain, tag.as_deref())?, anchor)
             }
             Event::SequenceStart(_, anchor, _) => (self.list(depth)?, anchor),

@@ -100,6 +100,9 @@ fn what_is_wrong_has_its_line() {
     }
     let error = read(&laughs).expect_err("it would be a thousand million values");
     assert_eq!(error.message, "it has more than 1000000 values");
+    let many = vec!["*x"; 10_000].join(", ");
+    let long = format!("a: &x \"{}\"\nb: [{many}]\n", "x".repeat(1 << 20));
+    assert!(read(&long).expect_err("it would be ten gigabytes").message.contains("more than"));
     let deep = format!("{}x{}", "[".repeat(200), "]".repeat(200));
     assert!(read(&deep).expect_err("it is deep").message.contains("nested"));
     assert_eq!(read("# nothing\n"), Ok(Value::Null));
