@@ -33,9 +33,10 @@ struct Cli {
 /// Options that stand before the verb.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
-    /// Compose file; found in the current directory or above when not given
+    /// Compose files, of which later ones count more; when not given, COMPOSE_FILE names them, or
+    /// they are found in the current directory or above
     #[arg(short = 'f', long = "file", value_name = "FILE")]
-    pub(crate) file: Option<Utf8PathBuf>,
+    pub(crate) file: Vec<Utf8PathBuf>,
     /// Name of the system instead of the file's
     #[arg(short = 'p', long, value_name = "NAME")]
     pub(crate) project_name: Option<String>,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use brickyard_core::OsFiles;
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 
 /// The variable by which a shell asks.
@@ -16,20 +16,21 @@ pub(crate) fn services() -> ArgValueCandidates {
 
 fn candidates() -> Option<Vec<CompletionCandidate>> {
     let words: Vec<String> = std::env::args().collect();
-    let path = match file_of(&words) {
-        Some(file) => camino::absolute_utf8(file).ok()?,
-        None => {
-            let here = camino::absolute_utf8(".").ok()?;
-            here.ancestors().find_map(|dir| brickyard_model::default_file(&OsFiles, dir))?
-        }
-    };
+    let mut paths = Vec::new();
+    for file in files_of(&words) {
+        paths.push(camino::absolute_utf8(file).ok()?);
+    }
+    if paths.is_empty() {
+        let here = camino::absolute_utf8(".").ok()?;
+        paths = here.ancestors().find_map(|dir| brickyard_model::default_files(&OsFiles, dir))?;
+    }
     let environment: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
     let loaded = brickyard_model::load(&brickyard_model::Input {
         files: &OsFiles,
-        path: &path,
-        project_directory: path.parent().unwrap_or(Utf8Path::new("/")).to_owned(),
+        paths: &paths,
+        project_directory: paths.first()?.parent().unwrap_or(Utf8Path::new("/")).to_owned(),
         environment: &environment,
         env_files: &[],
         name: None,
@@ -38,8 +39,8 @@ fn candidates() -> Option<Vec<CompletionCandidate>> {
     Some(names.map(|name| CompletionCandidate::new(name.to_string())).collect())
 }
 
-/// The file that the line which is completed names.
-fn file_of(words: &[String]) -> Option<Utf8PathBuf> {
-    let at = words.iter().position(|word| word == "-f" || word == "--file")?;
-    words.get(at + 1).map(Utf8PathBuf::from)
+/// The files that the line which is completed names.
+fn files_of(words: &[String]) -> impl Iterator<Item = &String> {
+    let pairs = words.iter().zip(words.iter().skip(1));
+    pairs.filter(|(word, _)| *word == "-f" || *word == "--file").map(|(_, file)| file)
 }

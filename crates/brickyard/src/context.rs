@@ -68,15 +68,20 @@ impl Context {
         self.global.environment.parse().map_err(|err| CommandError::usage(format!("{err}")))
     }
 
-    /// The model file: as given, or the first with a usual name here or above.
-    fn model_file(&self) -> Result<Utf8PathBuf, CommandError> {
-        if let Some(file) = &self.global.file {
-            return absolute(file);
+    /// The model's files: as given, as Compose's variable says, or those with usual names here or above.
+    fn model_files(&self) -> Result<Vec<Utf8PathBuf>, CommandError> {
+        if !self.global.file.is_empty() {
+            return self.global.file.iter().map(|file| absolute(file)).collect();
+        }
+        let variable = |name: &str| self.environment.get(name).filter(|text| !text.is_empty());
+        if let Some(files) = variable("COMPOSE_FILE") {
+            let separator = variable("COMPOSE_PATH_SEPARATOR").map_or(":", String::as_str);
+            return files.split(separator).map(|file| absolute(file.into())).collect();
         }
         let here = absolute(Utf8Path::new("."))?;
         let found = here
             .ancestors()
-            .find_map(|directory| brickyard_model::default_file(&OsFiles, directory));
+            .find_map(|directory| brickyard_model::default_files(&OsFiles, directory));
         found.ok_or_else(|| {
             CommandError::usage("no compose.yaml is in this directory or above")
                 .hint("name one with -f FILE")
@@ -85,17 +90,18 @@ impl Context {
 
     /// The model's files, as far as they are found.
     pub(crate) fn files(&self) -> Vec<Utf8PathBuf> {
-        self.model_file().into_iter().collect()
+        self.model_files().unwrap_or_default()
     }
 
     /// Loads the model; warnings are said, errors are all returned.
     pub(crate) fn model(&self, ui: &Ui) -> Result<System, CommandError> {
-        let path = self.model_file()?;
-        let directory = path.parent().unwrap_or(Utf8Path::new("/")).to_owned();
-        let shown = shown_path(&path);
+        let paths = self.model_files()?;
+        let directory = paths.first().and_then(|path| path.parent()).unwrap_or(Utf8Path::new("/"));
+        let directory = directory.to_owned();
+        let shown: Vec<Utf8PathBuf> = paths.iter().map(|path| shown_path(path)).collect();
         let loaded = brickyard_model::load(&brickyard_model::Input {
             files: &OsFiles,
-            path: &shown,
+            paths: &shown,
             project_directory: directory,
             environment: &self.environment,
             env_files: &self.global.env_file,
@@ -117,7 +123,7 @@ impl Context {
         if let Some(name) = &self.global.project_name {
             return name.parse().map(of).map_err(|err| CommandError::usage(format!("{err}")));
         }
-        let no_file = match self.model_file() {
+        let no_file = match self.model_files() {
             Ok(_) => return self.model(ui).map(|system| of(system.name)),
             Err(err) => err,
         };

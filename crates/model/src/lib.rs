@@ -10,6 +10,7 @@ pub mod dotenv;
 pub mod graph;
 pub mod interpolate;
 pub mod load;
+pub mod merge;
 mod output;
 pub mod release;
 pub mod shell_words;
@@ -18,7 +19,7 @@ pub mod tree;
 pub mod types;
 mod validate;
 
-pub use load::{Input, Loaded, default_file, load};
+pub use load::{Input, Loaded, default_files, load};
 pub use output::to_yaml;
 pub use release::Release;
 pub use types::System;

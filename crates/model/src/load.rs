@@ -1,7 +1,7 @@
-//! The stages, one after the other: parse -> interpolate -> decode -> derive -> validate.
+//! The stages, one after the other: parse -> interpolate -> merge -> decode -> derive -> validate.
 //!
-//! Include, extends, the merge of several files and profiles work on trees, so they have their
-//! place between interpolation and decoding.
+//! Each file is a tree until all of them are merged. Include, extends and profiles work on trees, too,
+//! so they have their place between interpolation and decoding.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +11,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::decode::{Decoder, read_text, system};
 use crate::interpolate::interpolate;
+use crate::merge::merge;
 use crate::tree::{Kind, Node};
 use crate::types::System;
 use crate::{codes, derive, dotenv, tree, validate};
@@ -19,12 +20,20 @@ use crate::{codes, derive, dotenv, tree, validate};
 const DEFAULT_NAMES: [&str; 4] =
     ["compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"];
 
+/// Names of what counts more where it stands beside it.
+const OVERRIDE_NAMES: [&str; 4] = [
+    "compose.override.yaml",
+    "compose.override.yml",
+    "docker-compose.override.yaml",
+    "docker-compose.override.yml",
+];
+
 /// What loading needs.
 pub struct Input<'a> {
     /// Where files are read.
     pub files: &'a dyn Files,
-    /// The Compose file; messages show it as it is here.
-    pub path: &'a Utf8Path,
+    /// The Compose files, of which later ones count more; messages show them as they are here.
+    pub paths: &'a [Utf8PathBuf],
     /// Absolute directory that relative paths start from.
     pub project_directory: Utf8PathBuf,
     /// The environment of the process.
@@ -44,11 +53,15 @@ pub struct Loaded {
     pub diagnostics: Diagnostics,
 }
 
-/// The Compose file of a directory.
+/// The Compose files of a directory: one, and what people have beside it for their own machine.
 #[must_use]
-pub fn default_file(files: &dyn Files, directory: &Utf8Path) -> Option<Utf8PathBuf> {
-    let paths = DEFAULT_NAMES.map(|name| directory.join(name));
-    paths.into_iter().find(|path| files.read(path).is_ok())
+pub fn default_files(files: &dyn Files, directory: &Utf8Path) -> Option<Vec<Utf8PathBuf>> {
+    let find = |names: [&str; 4]| {
+        let paths = names.map(|name| directory.join(name));
+        paths.into_iter().find(|path| files.read(path).is_ok())
+    };
+    let first = find(DEFAULT_NAMES)?;
+    Some([first].into_iter().chain(find(OVERRIDE_NAMES)).collect())
 }
 
 /// Loads a model. Every error is found in one go, as far as one does not hide another.
@@ -67,32 +80,25 @@ pub fn load(input: &Input<'_>) -> Loaded {
 
 fn stages(input: &Input<'_>, diagnostics: &mut Diagnostics) -> Option<System> {
     let mut environment = environment(input, diagnostics);
-    let text = match read_text(input.files, input.path) {
-        Ok(text) => text,
-        Err(reason) => {
-            let message = format!("the Compose file cannot be read: {reason}");
-            diagnostics.push(Diagnostic::error(codes::UNREADABLE, message));
-            return None;
-        }
-    };
-    let source = Source::new(input.path.as_str(), text);
-    let (root, found) = tree::parse(&source);
-    diagnostics.extend(found);
-    let mut root = root.or_else(|| {
-        if !has_errors(diagnostics) {
-            let message = "the Compose file is empty";
-            diagnostics.push(Diagnostic::error(codes::SYNTAX, message).at(&source, 0..0, ""));
-        }
-        None
-    })?;
+    let mut trees = Vec::new();
+    for path in input.paths {
+        trees.extend(file(input.files, path, diagnostics));
+    }
+    if trees.len() < input.paths.len() {
+        return None;
+    }
     // The name comes first and on its own, as other values may use it.
-    let mut name_node = take_name(&mut root);
+    let mut name_node = None;
+    for tree in &mut trees {
+        name_node = take_name(tree).or(name_node);
+    }
     if let Some(node) = &mut name_node {
         interpolate(node, &environment, diagnostics);
     }
     let name = name(input, &environment, name_node.as_ref(), diagnostics);
     environment.insert("COMPOSE_PROJECT_NAME".to_owned(), name.to_string());
-    interpolate(&mut root, &environment, diagnostics);
+    trees.iter_mut().for_each(|tree| interpolate(tree, &environment, diagnostics));
+    let root = merge(trees)?;
     let mut decoder = Decoder {
         files: input.files,
         environment: &environment,
@@ -106,6 +112,26 @@ fn stages(input: &Input<'_>, diagnostics: &mut Diagnostics) -> Option<System> {
     let mut system = derive::derive(draft, &places, diagnostics);
     validate::validate(&mut system, &places, diagnostics);
     Some(system)
+}
+
+/// One file's tree.
+fn file(files: &dyn Files, path: &Utf8Path, diagnostics: &mut Diagnostics) -> Option<Node> {
+    let text = match read_text(files, path) {
+        Ok(text) => text,
+        Err(reason) => {
+            let message = format!("the Compose file cannot be read: {reason}");
+            diagnostics.push(Diagnostic::error(codes::UNREADABLE, message));
+            return None;
+        }
+    };
+    let source = Source::new(path.as_str(), text);
+    let (root, found) = tree::parse(&source);
+    if root.is_none() && !has_errors(&found) {
+        let message = "the Compose file is empty";
+        diagnostics.push(Diagnostic::error(codes::SYNTAX, message).at(&source, 0..0, ""));
+    }
+    diagnostics.extend(found);
+    root
 }
 
 /// The value of `name`, taken out of the tree.

@@ -45,6 +45,17 @@ pub struct Node {
     pub kind: Kind,
     /// Where it stands.
     pub place: Place,
+    /// What it does to the same node of an earlier file.
+    pub tag: Option<Tag>,
+}
+
+/// What a node of one file does to the same one of an earlier file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tag {
+    /// `!reset`: it is not there any more.
+    Reset,
+    /// `!override`: it is replaced whole.
+    Override,
 }
 
 /// What a node is.
@@ -198,11 +209,13 @@ impl<'a> Builder<'a> {
     ) -> Result<(Node, usize), Stopped> {
         self.count(1, depth, &span)?;
         let count_before = self.node_count;
-        let (node, anchor, height) = match event {
+        let merge_tag = merge_tag(&event);
+        let (mut node, anchor, height) = match event {
             Event::Alias(id) => return self.alias(id, span, depth),
             Event::Scalar(text, style, anchor, tag) => {
                 let mut plain = style == ScalarStyle::Plain;
-                match tag.as_deref().map(|tag| (tag.core_suffix(), tag.original())) {
+                let other = tag.as_deref().filter(|_| merge_tag.is_none());
+                match other.map(|tag| (tag.core_suffix(), tag.original())) {
                     Some((Some("str"), _)) => plain = false,
                     Some((None, name)) => return Err(self.tag(&name, span)),
                     Some((Some(_), _)) | None => {}
@@ -210,20 +223,21 @@ impl<'a> Builder<'a> {
                 let text = text.into_owned();
                 let place = self.place(span);
                 let kind = Kind::Scalar { text, plain };
-                (Node { kind, place }, anchor, 0)
+                (Node { kind, place, tag: None }, anchor, 0)
             }
             Event::SequenceStart(_, anchor, tag) => {
-                self.refuse_tag(tag.as_deref(), &span)?;
+                self.refuse_tag(tag.as_deref().filter(|_| merge_tag.is_none()), &span)?;
                 let (node, height) = self.sequence(span, depth)?;
                 (node, anchor, height)
             }
             Event::MappingStart(_, anchor, tag) => {
-                self.refuse_tag(tag.as_deref(), &span)?;
+                self.refuse_tag(tag.as_deref().filter(|_| merge_tag.is_none()), &span)?;
                 let (node, height) = self.mapping(span, depth)?;
                 (node, anchor, height)
             }
             _ => return Err(self.stop("this is not valid YAML: a value is missing", span)),
         };
+        node.tag = merge_tag;
         if anchor != 0 {
             let anchored = Anchored {
                 node: node.clone(),
@@ -287,7 +301,7 @@ impl<'a> Builder<'a> {
             if matches!(event, Event::SequenceEnd) {
                 let place = self.place(span.start..item_span.end.max(span.start));
                 let kind = Kind::Sequence(items);
-                return Ok((Node { kind, place }, height));
+                return Ok((Node { kind, place, tag: None }, height));
             }
             let (item, item_height) = self.node(event, item_span, depth + 1)?;
             height = height.max(item_height + 1);
@@ -307,7 +321,7 @@ impl<'a> Builder<'a> {
                     self.merge(&mut entries, merge)?;
                 }
                 let kind = Kind::Mapping(entries);
-                return Ok((Node { kind, place }, height));
+                return Ok((Node { kind, place, tag: None }, height));
             }
             let (key, _) = self.node(event, key_span.clone(), depth + 1)?;
             let (event, value_span) = self.next()?;
@@ -350,6 +364,20 @@ impl<'a> Builder<'a> {
                 Err(self.stop("`<<` takes a mapping or a list of mappings", span))
             }
         }
+    }
+}
+
+/// What a node's tag says of merging.
+fn merge_tag(event: &Event<'_>) -> Option<Tag> {
+    let tag = match event {
+        Event::Scalar(_, _, _, tag) => tag,
+        Event::SequenceStart(_, _, tag) | Event::MappingStart(_, _, tag) => tag,
+        _ => return None,
+    };
+    match &*tag.as_deref()?.original() {
+        "!reset" => Some(Tag::Reset),
+        "!override" => Some(Tag::Override),
+        _ => None,
     }
 }
 
@@ -431,7 +459,7 @@ mod tests {
         assert!(message.contains("this is not valid YAML"), "{message}");
         assert!(message.starts_with('2') || message.starts_with('3'), "{message}");
         assert!(first_message("a: *nowhere\n").starts_with("1:"));
-        assert!(first_message("a: !reset null\n").contains("`!reset` is not supported yet"));
+        assert!(first_message("a: !own null\n").contains("`!own` is not supported yet"));
         assert!(first_message("a: 1\n---\nb: 2\n").contains("more than one YAML document"));
         assert!(first_message("? [a]\n: b\n").contains("a key must be text"));
         assert!(first_message("a: &a [*a]\n").contains("inside of its own anchor"));

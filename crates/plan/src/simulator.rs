@@ -34,7 +34,7 @@ use brickyard_core::spec::Exit;
 use brickyard_core::{Address, Digest, Generation, MemoryFiles, ServiceName, Slot};
 use brickyard_model::System;
 use brickyard_model::types::{HostPort, Reload};
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 
 use crate::action::Action;
 use crate::apply::{Outcome, begin, finish};
@@ -109,7 +109,7 @@ impl World {
         let environment = BTreeMap::new();
         let loaded = brickyard_model::load(&brickyard_model::Input {
             files: &files,
-            path: Utf8Path::new("/m/compose.yaml"),
+            paths: &["/m/compose.yaml".into()],
             project_directory: "/m".into(),
             environment: &environment,
             env_files: &[],

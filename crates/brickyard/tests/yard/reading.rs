@@ -217,3 +217,29 @@ fn followed_logs_go_on_with_restarts_and_new_generations() {
     });
     assert!(ended.success(), "{ended}");
 }
+
+#[test]
+fn several_files_are_one_model() {
+    let yard = yard_with_box();
+    let files = [
+        ("compose.yaml", "services:\n  a: {image: one, environment: {A: '1'}}\n"),
+        ("compose.override.yaml", "services:\n  a: {environment: [B=2]}\n"),
+        ("other.yaml", "services:\n  a: {image: other}\n"),
+    ];
+    let project = yard.project("several", &files);
+    let config = |arguments: &[&str], variable: Option<&str>| {
+        let mut command = yard.command(&[arguments, &["--json", "config"]].concat());
+        command.current_dir(project.directory()).envs(variable.map(|text| ("COMPOSE_FILE", text)));
+        let output = command.output().expect("it runs");
+        let model: Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+        model["services"]["a"].clone()
+    };
+    // Without more being said, what is for this machine alone counts.
+    let found = config(&[], None);
+    assert_eq!(found["environment"], serde_json::json!({"A": "1", "B": "2"}));
+    let found = config(&["-f", "compose.yaml", "-f", "other.yaml"], None);
+    assert_eq!((&found["image"], &found["environment"]["A"]), (&"other".into(), &"1".into()));
+    assert!(found["environment"].get("B").is_none(), "{found}");
+    let found = config(&[], Some("other.yaml:compose.yaml"));
+    assert_eq!(found["image"], "one");
+}

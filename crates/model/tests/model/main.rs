@@ -6,6 +6,7 @@ mod decoding;
 mod derivation;
 mod errors;
 mod graph;
+mod merging;
 mod names;
 mod robustness;
 mod yard;

@@ -1,7 +1,7 @@
 //! Where a system's name comes from.
 
 use brickyard_core::MemoryFiles;
-use brickyard_model::default_file;
+use brickyard_model::default_files;
 
 use crate::yard::{Yard, shown};
 
@@ -34,8 +34,21 @@ fn a_bad_name_is_shown() {
 }
 
 #[test]
-fn compose_yaml_is_preferred() {
-    let files = MemoryFiles::default().with("/p/docker-compose.yml", "").with("/p/compose.yml", "");
-    assert_eq!(default_file(&files, "/p".into()).unwrap(), "/p/compose.yml");
-    assert_eq!(default_file(&files, "/q".into()), None);
+fn compose_yaml_is_preferred_with_what_overrides_it() {
+    let files = MemoryFiles::default()
+        .with("/p/docker-compose.yml", "")
+        .with("/p/compose.yml", "")
+        .with("/o/docker-compose.yml", "")
+        .with("/o/docker-compose.override.yml", "")
+        .with("/o/compose.override.yml", "")
+        .with("/n/compose.override.yaml", "");
+    let found = |directory: &str| {
+        let found = default_files(&files, directory.into());
+        found.map(|paths| paths.into_iter().map(String::from).collect::<Vec<_>>())
+    };
+    assert_eq!(found("/p"), Some(vec!["/p/compose.yml".to_owned()]));
+    let both = ["/o/docker-compose.yml", "/o/compose.override.yml"].map(str::to_owned);
+    assert_eq!(found("/o"), Some(both.to_vec()));
+    assert_eq!(found("/n"), None, "there is nothing to override");
+    assert_eq!(found("/q"), None);
 }

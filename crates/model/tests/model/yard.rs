@@ -11,6 +11,7 @@ pub(crate) struct Yard {
     pub(crate) files: MemoryFiles,
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) env_files: Vec<camino::Utf8PathBuf>,
+    paths: Vec<camino::Utf8PathBuf>,
     pub(crate) name: Option<String>,
     pub(crate) directory: &'static str,
 }
@@ -22,6 +23,7 @@ impl Yard {
             environment: BTreeMap::new(),
             env_files: Vec::new(),
             name: None,
+            paths: vec!["compose.yaml".into()],
             directory: "/project",
         }
     }
@@ -29,6 +31,12 @@ impl Yard {
     pub(crate) fn file(mut self, path: &str, text: &str) -> Self {
         self.files = self.files.with(path, text);
         self
+    }
+
+    /// A file that counts more than those before it.
+    pub(crate) fn over(mut self, path: &str, text: &str) -> Self {
+        self.paths.push(path.into());
+        self.file(path, text)
     }
 
     pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
@@ -39,7 +47,7 @@ impl Yard {
     pub(crate) fn load(&self) -> Loaded {
         load(&Input {
             files: &self.files,
-            path: "compose.yaml".into(),
+            paths: &self.paths,
             project_directory: self.directory.into(),
             environment: &self.environment,
             env_files: &self.env_files,
