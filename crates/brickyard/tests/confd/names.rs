@@ -1,4 +1,4 @@
-//! Names that are looked up: a name server of our own, alone in a network with the command.
+//! Names that are looked up: a name server of our own, which only the command is told of.
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
@@ -21,7 +21,7 @@ records = {
     ("_etcdv3._tcp.test", 33): [srv(1, 1, int(sys.argv[1]), "localhost")],
 }
 server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-server.bind(("127.0.0.53", 53))
+server.bind(("127.53.0.53", 53))
 print("ready", flush=True)
 while True:
     question, peer = server.recvfrom(4096)
@@ -39,15 +39,14 @@ while True:
     server.sendto(answer, peer)
 "#;
 
-/// Runs the command where only our name server is asked, over the network of who asks for the test
-/// unless it is alone.
+/// Runs the command where only our name server is asked: `/etc/resolv.conf` is another file for it.
 fn run(confdir: &Confdir, etcd_port: u16, flags: &[&str]) -> Run {
     confdir.write("names.py", NAME_SERVER);
-    confdir.write("resolv.conf", "nameserver 127.0.0.53\noptions timeout:1\n");
+    confdir.write("resolv.conf", "nameserver 127.53.0.53\noptions timeout:1\n");
     let script = "#!/bin/sh\nset -e\ncd \"$1\"; port=$2; shift 2\n\
         mount --bind resolv.conf /etc/resolv.conf\n\
-        python3 names.py \"$port\" >ready & server=$!\n\
-        until grep -q ready ready 2>/dev/null; do sleep 0.01; done\n\
+        rm -f ready; touch ready; python3 names.py \"$port\" >ready & server=$!\n\
+        until grep -q ready ready; do kill -0 $server || exit 9; sleep 0.01; done\n\
         set +e; \"$@\"; code=$?; kill $server; exit $code\n";
     confdir.write("run.sh", script);
     let path = confdir.path("run.sh");
