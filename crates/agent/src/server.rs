@@ -269,7 +269,7 @@ async fn plan(
     Json(request): Json<PlanRequest>,
 ) -> Result<Response, Refusal> {
     let release = Box::new(request.release);
-    ask(&server, key, |answer| Message::Plan { release, answer }).await
+    ask(&server, &parse_key(key)?, |answer| Message::Plan { release, answer }).await
 }
 
 async fn render(
@@ -277,7 +277,8 @@ async fn render(
     key: Key,
     Json(request): Json<RenderRequest>,
 ) -> Result<Response, Refusal> {
-    ask(&server, key, |answer| Message::Render { request: Box::new(request), answer }).await
+    ask(&server, &parse_key(key)?, |answer| Message::Render { request: Box::new(request), answer })
+        .await
 }
 
 async fn files(
@@ -287,19 +288,18 @@ async fn files(
     let service = service.parse().map_err(|err: brickyard_core::NameError| {
         Refusal(StatusCode::BAD_REQUEST, err.to_string())
     })?;
-    let key = Path((system, environment));
-    handle_of(&server, &parse_key(Path(key.0.clone()))?).await?;
-    ask(&server, key, |answer| Message::Files { service, answer }).await
+    let key = parse_key(Path((system, environment)))?;
+    handle_of(&server, &key).await?;
+    ask(&server, &key, |answer| Message::Files { service, answer }).await
 }
 
 /// Asks an environment's task something that changes nothing.
 async fn ask<T: Serialize>(
     server: &Server,
-    key: Key,
+    key: &EnvironmentKey,
     message: impl FnOnce(oneshot::Sender<Result<T, Failure>>) -> Message,
 ) -> Result<Response, Refusal> {
-    let key = parse_key(key)?;
-    let handle = server.open(&key).await.map_err(internal)?;
+    let handle = server.open(key).await.map_err(internal)?;
     let (answer, answered) = oneshot::channel();
     let gone = || internal("the environment's task has ended");
     handle.messages.send(message(answer)).await.map_err(|_| gone())?;

@@ -12,6 +12,7 @@ use brickyard_image::Store as Images;
 use brickyard_model::System;
 use brickyard_model::release::Release;
 use camino::{Utf8Path, Utf8PathBuf};
+use serde::de::DeserializeOwned;
 
 use crate::cli::Global;
 use crate::error::CommandError;
@@ -152,10 +153,19 @@ impl Context {
         ui: &Ui,
     ) -> Result<(EnvironmentKey, EnvironmentView), CommandError> {
         let key = self.key(ui).await?;
-        match self.client()?.get(&Self::path(&key, "")).await {
-            Ok(view) => Ok((key, view)),
-            Err(ClientError::NoAgent { .. }) => Err(nothing_runs(&key)),
-            Err(err) => Err(err.into()),
+        let view = self.get(&key, "").await?;
+        Ok((key, view))
+    }
+
+    /// What the agent says of an environment that runs, below its path.
+    pub(crate) async fn get<T: DeserializeOwned>(
+        &self,
+        key: &EnvironmentKey,
+        rest: &str,
+    ) -> Result<T, CommandError> {
+        match self.client()?.get(&Self::path(key, rest)).await {
+            Err(ClientError::NoAgent { .. }) => Err(nothing_runs(key)),
+            answer => Ok(answer?),
         }
     }
 

@@ -5,7 +5,6 @@ mod dynamodb;
 mod signature;
 mod ssm;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -45,6 +44,23 @@ struct Service {
     endpoint: &'static str,
 }
 
+impl Service {
+    /// Where it is when no node is given.
+    fn place(&self, config: &Config, region: Option<&str>) -> Result<String> {
+        let own = config.variable(self.endpoint).or_else(|| config.variable("AWS_ENDPOINT_URL"));
+        let (variable, local) = self.local;
+        if let Some(place) = own.or_else(|| config.variable(variable).map(|_| local)) {
+            return Ok(place.to_owned());
+        }
+        let region = region.ok_or_else(|| Error::Config {
+            message: format!("in which region {} is, nobody says", self.name),
+            hint: Some("set AWS_REGION".to_owned()),
+        })?;
+        let end = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+        Ok(format!("https://{}.{region}.{end}", self.name))
+    }
+}
+
 /// One service, as one account and region have it.
 #[derive(Debug)]
 struct Aws {
@@ -59,28 +75,15 @@ impl Aws {
     /// A service at the nodes, or where AWS' variables and files say. Nothing is asked yet.
     fn new(service: Service, config: &Config) -> Result<Self> {
         let profile = credentials::Profile::read(&config.environment)?;
-        let variable = |name: &str| text(&config.environment, name);
-        let region = variable("AWS_REGION")
-            .or_else(|| variable("AWS_DEFAULT_REGION"))
+        let region = config
+            .variable("AWS_REGION")
+            .or_else(|| config.variable("AWS_DEFAULT_REGION"))
             .or(profile.get("region"))
             .map(str::to_owned);
         let mut config = config.clone();
         config.login.basic = false;
-        let own = text(&config.environment, service.endpoint)
-            .or_else(|| text(&config.environment, "AWS_ENDPOINT_URL"));
-        let (local, place) = service.local;
-        if !config.nodes.is_empty() {
-        } else if let Some(own) = own {
-            config.nodes = vec![own.to_owned()];
-        } else if text(&config.environment, local).is_some() {
-            config.nodes = vec![place.to_owned()];
-        } else {
-            let region = region.as_deref().ok_or_else(|| Error::Config {
-                message: format!("in which region {} is, nobody says", service.name),
-                hint: Some("set AWS_REGION".to_owned()),
-            })?;
-            let end = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-            config.nodes = vec![format!("https://{}.{region}.{end}", service.name)];
+        if config.nodes.is_empty() {
+            config.nodes = vec![service.place(&config, region.as_deref())?];
         }
         Ok(Self {
             service,
@@ -96,18 +99,20 @@ impl Aws {
     async fn call(&self, action: &str, body: &Value) -> Result<Value> {
         let mut tries = 0;
         loop {
-            let (answer, code) = self.ask(action, body).await?;
-            let Some(code) = code else {
+            let answer = self.ask(action, body).await?;
+            if answer.status.is_success() {
                 return serde_json::from_slice(&answer.body).map_err(|err| Error::Bad {
                     place: format!("{} {action}", self.http.node()),
                     reason: err.to_string(),
                 });
-            };
+            }
+            let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+            let code = said["__type"].as_str().map(|code| code.rsplit('#').next().unwrap_or(code));
+            let code = code.map_or_else(|| answer.status.to_string(), str::to_owned);
             if ENDED.contains(&&*code) && tries == 0 && self.provider.forget().await {
                 tries += 1;
                 continue;
             }
-            let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
             let Some(message) = said["message"].as_str().or(said["Message"].as_str()) else {
                 return Err(self.http.refusal(&answer));
             };
@@ -121,8 +126,8 @@ impl Aws {
         }
     }
 
-    /// Asks once; with an answer that is none comes its code.
-    async fn ask(&self, action: &str, body: &Value) -> Result<(Answer, Option<String>)> {
+    /// Asks once.
+    async fn ask(&self, action: &str, body: &Value) -> Result<Answer> {
         let body = body.to_string().into_bytes();
         let credentials = self.provider.get().await?;
         let host = self.http.node().split_once("://").map_or("", |(_, host)| host).to_owned();
@@ -146,18 +151,6 @@ impl Aws {
         headers.push(("authorization", signature.as_str()));
         // hyper sends the host by itself.
         headers.retain(|(name, _)| *name != "host");
-        let answer = self.http.ask("POST", "/", &headers, Some(body), self.timeout).await?;
-        if answer.status.is_success() {
-            return Ok((answer, None));
-        }
-        let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        let code = said["__type"].as_str().map(|code| code.rsplit('#').next().unwrap_or(code));
-        let code = code.map_or_else(|| answer.status.to_string(), str::to_owned);
-        Ok((answer, Some(code)))
+        self.http.ask("POST", "/", &headers, Some(body), self.timeout).await
     }
-}
-
-/// A variable that says something.
-fn text<'a>(environment: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str> {
-    environment.get(name).map(String::as_str).filter(|text| !text.is_empty())
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::{Error, Result};
 
 /// confd's backends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +31,20 @@ pub enum Backend {
     Vault,
     /// ZooKeeper.
     Zookeeper,
+}
+
+/// What a table says of a name; an empty text says nothing.
+pub(crate) fn said<'a>(table: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str> {
+    table.get(name).map(String::as_str).filter(|text| !text.is_empty())
+}
+
+/// The secret in a file, without the space around it.
+pub(crate) fn secret_in(file: &Utf8Path, hint: Option<&str>) -> Result<String> {
+    let text = std::fs::read_to_string(file).map_err(|err| Error::Config {
+        message: format!("cannot read `{file}`: {err}"),
+        hint: hint.map(str::to_owned),
+    })?;
+    Ok(text.trim().to_owned())
 }
 
 /// confd's names, with what they stand for.
@@ -103,8 +119,8 @@ pub struct Tls {
 
 impl Tls {
     /// Takes authorities, certificate and key from elsewhere where they are not given.
-    pub(crate) fn fill(&mut self, [authorities, certificate, key]: [Option<&String>; 3]) {
-        let path = |text: Option<&String>| text.map(Utf8PathBuf::from);
+    pub(crate) fn fill(&mut self, [authorities, certificate, key]: [Option<&str>; 3]) {
+        let path = |text: Option<&str>| text.map(Utf8PathBuf::from);
         self.authorities = self.authorities.take().or(path(authorities));
         if self.certificate.is_none() && self.key.is_none() {
             (self.certificate, self.key) = (path(certificate), path(key));
@@ -189,6 +205,11 @@ impl Config {
             environment: BTreeMap::new(),
             timeout: Duration::from_secs(5),
         }
+    }
+
+    /// An environment variable that says something.
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+        said(&self.environment, name)
     }
 
     /// Whether servers are spoken to with TLS: as their addresses say, or where none says anything,

@@ -49,19 +49,19 @@ impl Consul {
     /// # Errors
     /// [`Error::Config`] when certificates cannot be read.
     pub fn new(config: &Config) -> Result<Self> {
-        let variable = |name: &str| config.environment.get(name).filter(|text| !text.is_empty());
+        let variable = |name: &str| config.variable(name);
         let mut config = config.clone();
         if let Some(address) = variable("CONSUL_HTTP_ADDR")
             && config.nodes == Backend::Consul.default_nodes()
         {
-            config.nodes = vec![address.clone()];
+            config.nodes = vec![address.to_owned()];
         }
-        if variable("CONSUL_HTTP_SSL").is_some_and(|text| matches!(&**text, "1" | "true")) {
+        if variable("CONSUL_HTTP_SSL").is_some_and(|text| matches!(text, "1" | "true")) {
             config.scheme = "https".to_owned();
         }
         let names = ["CONSUL_CACERT", "CONSUL_CLIENT_CERT", "CONSUL_CLIENT_KEY"];
         config.tls.fill(names.map(variable));
-        if variable("CONSUL_HTTP_SSL_VERIFY").is_some_and(|text| matches!(&**text, "0" | "false")) {
+        if variable("CONSUL_HTTP_SSL_VERIFY").is_some_and(|text| matches!(text, "0" | "false")) {
             config.tls.insecure = true;
         }
         if let Some((username, password)) =
@@ -73,9 +73,9 @@ impl Consul {
             config.login.password = password.to_owned();
         }
         let mut http = Http::new(&config)?;
-        let own = Some(&config.login.token).filter(|token| !token.is_empty());
+        let own = Some(config.login.token.as_str()).filter(|token| !token.is_empty());
         if let Some(token) = own.or_else(|| variable("CONSUL_HTTP_TOKEN")) {
-            http = http.with("x-consul-token", token.clone());
+            http = http.with("x-consul-token", token.to_owned());
         }
         Ok(Self { http, timeout: config.timeout })
     }

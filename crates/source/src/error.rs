@@ -1,5 +1,8 @@
 //! Why a source cannot be read.
 
+use std::future::Future;
+use std::time::Duration;
+
 /// Why a source cannot be read.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
@@ -53,4 +56,16 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// Gives work its deadline, and says of which server there was no answer.
+pub(crate) async fn within<T>(
+    limit: Duration,
+    node: &str,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+        let reason = format!("no answer within {limit:?}");
+        Err(Error::Unavailable { node: node.to_owned(), reason })
+    })
 }

@@ -20,6 +20,7 @@ use tokio::sync::Mutex;
 use tonic::transport::Endpoint;
 
 use crate::dial::{Address, Dialer};
+use crate::error::within;
 use crate::paths::{Paths, outermost, watched};
 use crate::tls::{self, plain};
 use crate::{Config, Entries, Error, Result, Source, Update, Watch, Watching, covers};
@@ -108,13 +109,9 @@ impl Etcd {
     /// Gives work its deadline, and turns its error into ours.
     async fn limited<T>(&self, work: impl Future<Output = Result<T, client::Error>>) -> Result<T> {
         // Generated client futures are large; on the heap they do not grow every caller's.
-        match tokio::time::timeout(self.timeout, Box::pin(work)).await {
-            Ok(result) => result.map_err(|err| translate(&self.node, &err)),
-            Err(_) => Err(Error::Unavailable {
-                node: self.node.clone(),
-                reason: format!("no answer within {:?}", self.timeout),
-            }),
-        }
+        let work = Box::pin(work);
+        let said = async { work.await.map_err(|err| translate(&self.node, &err)) };
+        within(self.timeout, &self.node, said).await
     }
 
     /// Asks a member. After trouble the next question goes to another one, and logs in anew: tokens

@@ -11,6 +11,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 
+use crate::error::within;
 use crate::tls::{self, plain};
 use crate::{Config, Error, Result};
 
@@ -100,10 +101,7 @@ impl Http {
             let body = body.map_err(|err| unavailable(err.to_string()))?.to_bytes();
             Ok(Answer { status: head.status, headers: head.headers, body })
         };
-        let answer = match tokio::time::timeout(timeout, Box::pin(asking)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(unavailable(format!("no answer within {timeout:?}"))),
-        };
+        let answer = within(timeout, node, asking).await;
         if answer.is_err() {
             // Who asks again asks the next one.
             self.current.fetch_add(1, Ordering::Relaxed);

@@ -21,6 +21,7 @@ use redis::{
 use tokio::time::Instant;
 
 use crate::dial::{Address, Dialer};
+use crate::error::within;
 use crate::paths::{Paths, common_directory, outermost, watched};
 use crate::{Config, Entries, Error, Result, Source, Update, Watch, Watching, tls};
 
@@ -108,14 +109,8 @@ impl Redis {
 
     /// Gives work its deadline, and turns its error into ours.
     async fn call<T>(&self, work: impl Future<Output = Result<T, RedisError>>) -> Result<T> {
-        let node = self.node.clone();
-        match tokio::time::timeout(self.timeout, Box::pin(work)).await {
-            Ok(result) => result.map_err(|err| translate(node, &err)),
-            Err(_) => {
-                let reason = format!("no answer within {:?}", self.timeout);
-                Err(Error::Unavailable { node, reason })
-            }
-        }
+        let work = async { work.await.map_err(|err| translate(self.node.clone(), &err)) };
+        within(self.timeout, &self.node, work).await
     }
 
     /// A connection for questions.

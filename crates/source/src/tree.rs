@@ -108,10 +108,6 @@ impl<'de> Visitor<'de> for NodeVisitor {
         Ok(Node::Leaf(value.to_string()))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
-        Ok(Node::Leaf(value.to_string()))
-    }
-
     fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
         Ok(Node::Leaf(float(value)))
     }
@@ -124,18 +120,6 @@ impl<'de> Visitor<'de> for NodeVisitor {
         Ok(Node::Leaf(value))
     }
 
-    fn visit_unit<E>(self) -> Result<Node, E> {
-        Ok(Node::Nothing)
-    }
-
-    fn visit_none<E>(self) -> Result<Node, E> {
-        Ok(Node::Nothing)
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
-        Node::deserialize(deserializer)
-    }
-
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Node, A::Error> {
         let mut list = Vec::new();
         while let Some(item) = items.next_element()? {
@@ -146,7 +130,6 @@ impl<'de> Visitor<'de> for NodeVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Node, A::Error> {
         let mut map = Vec::new();
-        // A key is its text, whatever it would be as a value: `n`, which means no, or a number.
         while let Some(entry) = entries.next_entry::<String, Node>()? {
             map.push(entry);
         }

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use camino::Utf8Path;
 use futures::FutureExt;
 use futures::future::{BoxFuture, try_join_all};
 use hyper::StatusCode;
@@ -17,12 +16,15 @@ use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use crate::config::secret_in;
 use crate::http::{Answer, Http, escaped};
 use crate::{Backend, Config, Entries, Error, Login, Result, Source, Watching};
 
 /// Where Kubernetes puts a pod's token.
 const SERVICE_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
+/// What helps where a token's file cannot be read.
+const TOKEN_HINT: &str = "-auth-token-file names the file of a token";
 /// How long one waits after a renewal that failed because nobody answered.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(5);
 
@@ -59,14 +61,14 @@ impl Vault {
     /// # Errors
     /// [`Error::Config`] without a kind of login, or when certificates cannot be read.
     pub fn new(config: &Config) -> Result<Self> {
-        let variable = |name: &str| config.environment.get(name).filter(|text| !text.is_empty());
+        let variable = |name: &str| config.variable(name);
         let mut config = config.clone();
         if config.login.token.is_empty()
             && matches!(&*config.login.kind, "" | "token")
             && let Some(token) = variable("VAULT_TOKEN")
         {
             config.login.kind = "token".to_owned();
-            config.login.token.clone_from(token);
+            config.login.token = token.to_owned();
         }
         if config.login.kind.is_empty() {
             return Err(Error::Config {
@@ -77,16 +79,16 @@ impl Vault {
         if let Some(address) = variable("VAULT_ADDR")
             && config.nodes == Backend::Vault.default_nodes()
         {
-            config.nodes = vec![address.clone()];
+            config.nodes = vec![address.to_owned()];
         }
         let names = ["VAULT_CACERT", "VAULT_CLIENT_CERT", "VAULT_CLIENT_KEY"];
         config.tls.fill(names.map(variable));
-        if variable("VAULT_SKIP_VERIFY").is_some_and(|text| matches!(&**text, "1" | "true")) {
+        if variable("VAULT_SKIP_VERIFY").is_some_and(|text| matches!(text, "1" | "true")) {
             config.tls.insecure = true;
         }
         let mut http = Http::new(&config)?;
         if let Some(namespace) = variable("VAULT_NAMESPACE") {
-            http = http.with("x-vault-namespace", namespace.clone());
+            http = http.with("x-vault-namespace", namespace.to_owned());
         }
         let token = Mutex::new(None);
         let session = Session { http, login: config.login, timeout: config.timeout, token };
@@ -122,7 +124,8 @@ impl Session {
             "cert" => (format!("{}/login", at("cert")), json!({})),
             "kubernetes" => {
                 let file = login.token_file.as_deref().unwrap_or(SERVICE_TOKEN.into());
-                let body = json!({"jwt": token_in(file)?, "role": login.role_id});
+                let body =
+                    json!({"jwt": secret_in(file, Some(TOKEN_HINT))?, "role": login.role_id});
                 (format!("{}/login", at("kubernetes")), body)
             }
             other => {
@@ -151,7 +154,7 @@ impl Session {
     /// The token that we were given, or that is in a file now.
     fn own_token(&self) -> Result<String> {
         match &self.login.token_file {
-            Some(file) if self.login.token.is_empty() => token_in(file),
+            Some(file) if self.login.token.is_empty() => secret_in(file, Some(TOKEN_HINT)),
             _ => Ok(self.login.token.clone()),
         }
     }
@@ -351,14 +354,6 @@ impl Session {
         }
         .boxed()
     }
-}
-
-fn token_in(file: &Utf8Path) -> Result<String> {
-    let text = std::fs::read_to_string(file).map_err(|err| Error::Config {
-        message: format!("cannot read `{file}`: {err}"),
-        hint: Some("-auth-token-file names the file of a token".to_owned()),
-    })?;
-    Ok(text.trim().to_owned())
 }
 
 /// When a token is renewed, of which an answer says how long it lasts.

@@ -23,10 +23,9 @@ impl Yard {
     /// The yard at the first node, its directory. Nothing is asked yet.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        let variable = config.environment.get("BRICKYARD_ROOT").filter(|text| !text.is_empty());
-        let root = match variable {
-            Some(root) if config.nodes == Backend::Brickyard.default_nodes() => root.clone(),
-            _ => config.nodes.first().cloned().unwrap_or_default(),
+        let root = match config.variable("BRICKYARD_ROOT") {
+            Some(root) if config.nodes == Backend::Brickyard.default_nodes() => root,
+            _ => config.nodes.first().map_or("", String::as_str),
         };
         let root = Utf8PathBuf::from(root);
         Self { client: Client::new(&root), root, name: config.yard.clone() }

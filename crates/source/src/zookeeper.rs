@@ -14,6 +14,7 @@ use futures::future::{BoxFuture, select_all, try_join_all};
 use zookeeper_client as client;
 use zookeeper_client::{AddWatchMode, Client, EventType, PersistentWatcher, WatchedEvent};
 
+use crate::error::within;
 use crate::{Config, Entries, Error, Result, Source, Tls, Update, Watch, Watching, covers};
 
 /// How long a session outlives its connection; a loss of it is told of at once.
@@ -56,13 +57,8 @@ impl ZooKeeper {
     }
 
     async fn call<T>(&self, work: impl Future<Output = Result<T, client::Error>>) -> Result<T> {
-        match tokio::time::timeout(self.config.timeout, Box::pin(work)).await {
-            Ok(result) => result.map_err(|err| translate(&self.node, &err)),
-            Err(_) => Err(Error::Unavailable {
-                node: self.node.clone(),
-                reason: format!("no answer within {:?}", self.config.timeout),
-            }),
-        }
+        let work = async { work.await.map_err(|err| translate(&self.node, &err)) };
+        within(self.config.timeout, &self.node, work).await
     }
 
     /// The value of a node: nothing where there is none, or it has children.

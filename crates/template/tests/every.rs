@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use brickyard_template::{MapScope, Moment, Pair, Scope, Service, Text, World, functions, parse};
+use brickyard_template::{MapScope, Moment, Service, Text, World, functions, parse};
+
+use crate::On;
 
 /// A machine of which everything is known.
 struct Machine;
@@ -62,33 +64,6 @@ impl World for Machine {
     }
 }
 
-struct Everything(MapScope);
-
-impl Scope for Everything {
-    fn value(&self, key: &str) -> Option<Text> {
-        self.0.value(key)
-    }
-
-    fn keys(&self, prefix: &str) -> Vec<Pair> {
-        self.0.keys(prefix)
-    }
-
-    fn env(&self, name: &str) -> Option<String> {
-        self.0.env(name)
-    }
-
-    fn line(
-        &self,
-        alias: &str,
-    ) -> Result<brickyard_template::LineValue, brickyard_template::LineError> {
-        self.0.line(alias)
-    }
-
-    fn world(&self) -> Option<&dyn World> {
-        Some(&Machine)
-    }
-}
-
 fn render(text: &str) -> String {
     let mut scope = MapScope::new([
         ("/app/a", "2"),
@@ -110,7 +85,7 @@ fn render(text: &str) -> String {
     );
     match parse("t", text) {
         Err(error) => format!("PARSE {error}"),
-        Ok(template) => match template.render(&Everything(scope)) {
+        Ok(template) => match template.render(&On(scope, Machine)) {
             Err(error) => {
                 let text = error.to_string();
                 format!("ERROR {}", text.rsplit(": ").next().unwrap_or_default())

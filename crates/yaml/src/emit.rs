@@ -24,23 +24,6 @@ pub enum Written {
     Map(Vec<(String, Written)>),
 }
 
-impl From<&Value> for Written {
-    fn from(value: &Value) -> Self {
-        match value {
-            Value::Null => Self::Literal("null".to_owned()),
-            Value::Bool(truth) => Self::Literal(truth.to_string()),
-            Value::Int(number) => Self::Literal(number.to_string()),
-            Value::Uint(number) => Self::Literal(number.to_string()),
-            Value::Float(number) => Self::Literal(number.to_string()),
-            Value::String(text) => Self::Text(text.clone()),
-            Value::List(items) => Self::List(items.iter().map(Self::from).collect()),
-            Value::Map(entries) => Self::Map(
-                entries.iter().map(|(key, value)| (key.clone(), Self::from(value))).collect(),
-            ),
-        }
-    }
-}
-
 /// The document of a value, with a new line at its end.
 #[must_use]
 pub fn write(value: &Written) -> String {

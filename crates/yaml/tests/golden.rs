@@ -126,6 +126,21 @@ fn trees() -> impl Strategy<Value = Value> {
     })
 }
 
+/// A tree of the strategy above, which has no fractions.
+fn written_back(value: &Value) -> Written {
+    match value {
+        Value::Null => Written::Literal("null".to_owned()),
+        Value::Bool(truth) => Written::Literal(truth.to_string()),
+        Value::Int(number) => Written::Literal(number.to_string()),
+        Value::String(text) => Written::Text(text.clone()),
+        Value::List(items) => Written::List(items.iter().map(written_back).collect()),
+        Value::Map(entries) => Written::Map(
+            entries.iter().map(|(key, value)| (key.clone(), written_back(value))).collect(),
+        ),
+        Value::Uint(_) | Value::Float(_) => panic!("none is made: {value:?}"),
+    }
+}
+
 /// The same tree with its keys in one order.
 fn ordered(value: Value) -> Value {
     match value {
@@ -143,7 +158,7 @@ proptest! {
 
     #[test]
     fn what_was_written_is_read_as_the_same(value in trees()) {
-        let text = write(&Written::from(&value));
+        let text = write(&written_back(&value));
         let read = read(&text);
         prop_assert_eq!(read.map(ordered), Ok(ordered(value)), "{}", text);
     }

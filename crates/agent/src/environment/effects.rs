@@ -1,6 +1,5 @@
 //! Effects: what actions do to the world. Each runs as a task and answers with one message.
 
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +14,6 @@ use brickyard_plan::observed::Busy;
 use brickyard_plan::reads::{Marks, changed};
 use brickyard_plan::{Action, Drain, Health, Outcome, Place, StartJob};
 use brickyard_render as render;
-use camino::Utf8PathBuf;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
@@ -51,7 +49,12 @@ impl Environment {
             id: id.clone(),
             front: self.facts.as_ref().map(|facts| facts.host),
             grace_ms: record.and_then(|record| record.grace_ms),
-            reads: record.map(|record| record.reads.clone()).unwrap_or_default(),
+            before: match &action {
+                Action::Render { file, .. } => {
+                    record.and_then(|record| record.reads.get(&file.template.dest)).cloned()
+                }
+                _ => None,
+            },
         };
         let prestaged = match &action {
             Action::Render { file, .. } => {
@@ -217,8 +220,8 @@ struct Context {
     front: Option<Ipv4Addr>,
     /// How long it has to end by itself, where somebody said so for this time.
     grace_ms: Option<Millis>,
-    /// What its files were made of.
-    reads: BTreeMap<Utf8PathBuf, Marks>,
+    /// What the file that is rendered was made of before.
+    before: Option<Marks>,
 }
 
 impl Context {
@@ -381,29 +384,18 @@ impl Context {
     ) -> Outcome {
         let result = render::place(&*self.yard.engine, &self.id, file, prestaged).await;
         let dest = file.template.dest.clone();
+        let reads = file.marks();
         events.push(match &result {
             Ok(()) => {
                 let rendered = self.event(EventKind::TemplateRendered).with("file", &dest);
-                rendered.with("because", self.because(file))
+                rendered.with("because", because(self.before.as_ref(), &reads))
             }
             Err(reason) => {
                 self.event(EventKind::TemplateRefused).with("file", &dest).with("reason", reason)
             }
         });
         let silent = file.template.reload == Reload::None;
-        let (digest, reads) = (file.digest, file.marks());
-        Outcome::Rendered { dest, digest, reads, silent, result }
-    }
-
-    /// What of what a file was made of has changed.
-    fn because(&self, file: &RenderedFile) -> String {
-        let Some(before) = self.reads.get(&file.template.dest) else {
-            return "it is new".to_owned();
-        };
-        match changed(before, &file.marks()) {
-            names if names.is_empty() => "its template has changed".to_owned(),
-            names => format!("{} changed", names.join(", ")),
-        }
+        Outcome::Rendered { dest, digest: file.digest, reads, silent, result }
     }
 
     /// How the instance is stopped: as the request says with which it was started, in the time that
@@ -411,6 +403,15 @@ impl Context {
     fn stop_spec(&self) -> Stop {
         let stop = self.yard.engine.stop_of(&self.id);
         Stop { grace_ms: self.grace_ms.unwrap_or(stop.grace_ms), ..stop }
+    }
+}
+
+/// What of what a file was made of has changed.
+fn because(before: Option<&Marks>, now: &Marks) -> String {
+    let Some(before) = before else { return "it is new".to_owned() };
+    match changed(before, now) {
+        names if names.is_empty() => "its template has changed".to_owned(),
+        names => format!("{} changed", names.join(", ")),
     }
 }
 

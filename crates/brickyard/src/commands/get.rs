@@ -1,12 +1,12 @@
 //! `get`.
 
-use brickyard_api::{ClientError, DataView};
+use brickyard_api::DataView;
 use brickyard_core::diagnostic::nearest;
 use brickyard_engine::EnvironmentKey;
 use clap::Args;
 
 use super::set;
-use crate::context::{Context, nothing_runs};
+use crate::context::Context;
 use crate::error::CommandError;
 use crate::ui::Ui;
 
@@ -43,9 +43,5 @@ pub(crate) async fn data(
     context: &Context,
     key: &EnvironmentKey,
 ) -> Result<DataView, CommandError> {
-    match context.client()?.get(&Context::path(key, "/data")).await {
-        Ok(data) => Ok(data),
-        Err(ClientError::NoAgent { .. }) => Err(nothing_runs(key)),
-        Err(err) => Err(err.into()),
-    }
+    context.get(key, "/data").await
 }

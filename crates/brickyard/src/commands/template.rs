@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
-use brickyard_api::{ClientError, FileStateView};
+use brickyard_api::FileStateView;
 use brickyard_confd::preview;
 use brickyard_core::clock::rfc3339;
 use brickyard_core::{Event, EventKind, ServiceName};
@@ -13,7 +13,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::context::{Context, nothing_runs};
+use crate::context::Context;
 use crate::error::CommandError;
 use crate::output::table;
 use crate::ui::{Role, Ui, count};
@@ -263,15 +263,10 @@ async fn explain_service(
     service: &ServiceName,
 ) -> Result<(), CommandError> {
     let key = context.key(ui).await?;
-    let client = context.client()?;
-    let path = Context::path(&key, &format!("/files/{service}"));
-    let files: Vec<FileStateView> = match client.get(&path).await {
-        Ok(files) => files,
-        Err(ClientError::NoAgent { .. }) => return Err(nothing_runs(&key)),
-        Err(err) => return Err(err.into()),
-    };
+    let files: Vec<FileStateView> = context.get(&key, &format!("/files/{service}")).await?;
     let mut causes: BTreeMap<(String, String), (String, String)> = BTreeMap::new();
-    let mut events = client.follow::<()>("/v1/events?after=0&follow=false", None).await?;
+    let mut events =
+        context.client()?.follow::<()>("/v1/events?after=0&follow=false", None).await?;
     while let Some(event) = events.next::<Event>().await? {
         if event.kind == EventKind::TemplateRendered
             && let (Some(address), Some(file)) = (&event.address, event.details.get("file"))

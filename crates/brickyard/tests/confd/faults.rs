@@ -7,11 +7,7 @@ use brickyard_testkit::{DEADLINE, Etcd, Random, wait_until};
 use rustix::mount::{MountFlags, mount};
 
 use crate::support::Confdir;
-use crate::watching::watch;
-
-fn words(flags: &[String]) -> Vec<&str> {
-    flags.iter().map(String::as_str).collect()
-}
+use crate::watching::{watch, words};
 
 /// Nanoseconds on a processor that a process has used.
 fn cpu(pid: i32) -> u64 {

@@ -6,11 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use brickyard_testkit::{DEADLINE, Etcd, wait_until};
 
 use crate::support::Confdir;
-use crate::watching::watch;
-
-fn words(flags: &[String]) -> Vec<&str> {
-    flags.iter().map(String::as_str).collect()
-}
+use crate::watching::{watch, words};
 
 #[test]
 fn row_a_prefix_is_cut_off_as_text() {

@@ -6,11 +6,7 @@ use std::time::{Duration, Instant};
 use brickyard_testkit::{DEADLINE, Etcd, wait_until};
 
 use crate::support::Confdir;
-use crate::watching::watch;
-
-fn words(flags: &[String]) -> Vec<&str> {
-    flags.iter().map(String::as_str).collect()
-}
+use crate::watching::{watch, words};
 
 #[test]
 fn systemd_is_told_when_all_is_in_place_and_that_it_lives() {

@@ -9,7 +9,7 @@ pub(crate) fn watch(etcd: &Etcd) -> Vec<String> {
     ["-watch", "-backend", "etcdv3", "-node", &etcd.address()].map(str::to_owned).to_vec()
 }
 
-fn words(flags: &[String]) -> Vec<&str> {
+pub(crate) fn words(flags: &[String]) -> Vec<&str> {
     flags.iter().map(String::as_str).collect()
 }
 

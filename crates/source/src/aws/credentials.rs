@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
-use super::text;
+use crate::config::{said, secret_in};
 use crate::http::{Answer, Http, escaped};
 use crate::{Config, Error, Result};
 
@@ -57,10 +57,10 @@ pub(super) struct Profile {
 impl Profile {
     /// Reads the profile that the variables name. Files that are not there say nothing.
     pub(super) fn read(environment: &BTreeMap<String, String>) -> Result<Self> {
-        let name = text(environment, "AWS_PROFILE").unwrap_or("default").to_owned();
-        let home = text(environment, "HOME").unwrap_or("/");
+        let name = said(environment, "AWS_PROFILE").unwrap_or("default").to_owned();
+        let home = said(environment, "HOME").unwrap_or("/");
         let file = |variable: &str, name: &str| {
-            let own = text(environment, variable).map(Utf8PathBuf::from);
+            let own = said(environment, variable).map(Utf8PathBuf::from);
             own.unwrap_or_else(|| Utf8PathBuf::from(home).join(".aws").join(name))
         };
         let mut settings = BTreeMap::new();
@@ -81,7 +81,7 @@ impl Profile {
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        text(&self.settings, name)
+        said(&self.settings, name)
     }
 }
 
@@ -182,7 +182,7 @@ impl Provider {
                      &RoleSessionName={}&WebIdentityToken={}",
                     whole(role),
                     whole(session),
-                    whole(&read(file)?),
+                    whole(&secret_in(file, None)?),
                 );
                 let answer = http.ask("GET", &query, &[], None, timeout).await?;
                 from_xml(&good(&http, answer)?).ok_or_else(|| Error::Bad {
@@ -193,7 +193,7 @@ impl Provider {
             From::Container { url, token, token_file } => {
                 let (http, path) = self.server(url)?;
                 let token = match token_file {
-                    Some(file) => Some(read(file)?),
+                    Some(file) => Some(secret_in(file, None)?),
                     None => token.clone(),
                 };
                 let headers: Vec<_> =
@@ -232,7 +232,7 @@ impl Provider {
 
 /// What the variables and files say first.
 fn from(environment: &BTreeMap<String, String>, profile: &Profile) -> Result<From> {
-    let variable = |name: &str| text(environment, name).map(str::to_owned);
+    let variable = |name: &str| said(environment, name).map(str::to_owned);
     let given = |key: Option<String>, secret: Option<String>, session: Option<String>| {
         Some(From::Given(Credentials { key: key?, secret: secret?, session, ends_at: None }))
     };
@@ -281,14 +281,6 @@ fn from(environment: &BTreeMap<String, String>, profile: &Profile) -> Result<Fro
     }
     let own = variable("AWS_EC2_METADATA_SERVICE_ENDPOINT");
     Ok(From::Machine { url: own.unwrap_or_else(|| MACHINE.to_owned()) })
-}
-
-fn read(file: &Utf8PathBuf) -> Result<String> {
-    let text = std::fs::read_to_string(file).map_err(|err| Error::Config {
-        message: format!("cannot read `{file}`: {err}"),
-        hint: None,
-    })?;
-    Ok(text.trim().to_owned())
 }
 
 /// A part of a query, escaped whole.

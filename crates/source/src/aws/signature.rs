@@ -1,6 +1,6 @@
 //! AWS' signature of requests, version 4.
 
-use ring::digest::{SHA256, digest};
+use brickyard_core::Digest;
 use ring::hmac::{HMAC_SHA256, Key, sign};
 
 use super::credentials::Credentials;
@@ -38,14 +38,11 @@ pub(super) fn authorization(
         "{}\n{}\n\n{headers}\n{names}\n{}",
         request.method,
         request.path,
-        hex(digest(&SHA256, request.body).as_ref()),
+        Digest::of(request.body).hex(),
     );
     let place = format!("{date}/{}/{}/aws4_request", scope.region, scope.service);
-    let to_sign = format!(
-        "AWS4-HMAC-SHA256\n{}\n{place}\n{}",
-        scope.time,
-        hex(digest(&SHA256, canonical.as_bytes()).as_ref()),
-    );
+    let to_sign =
+        format!("AWS4-HMAC-SHA256\n{}\n{place}\n{}", scope.time, Digest::of(canonical).hex(),);
     let mut key = format!("AWS4{}", credentials.secret).into_bytes();
     for part in [date, scope.region, scope.service, "aws4_request"] {
         key = keyed(&key, part);

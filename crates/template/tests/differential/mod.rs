@@ -7,12 +7,12 @@
 mod generate;
 mod go;
 
-use brickyard_template::{
-    LineError, LineValue, MapScope, Moment, Pair, Scope, Text, Value, World, functions, parse,
-};
+use brickyard_template::{MapScope, Moment, Value, World, functions, parse};
 use brickyard_testkit::Random;
 use generate::Generator;
 use go::Go;
+
+use crate::On;
 
 /// Cases without more being asked for.
 const CASES: u64 = 3000;
@@ -54,34 +54,12 @@ fn value_of(value: &serde_json::Value) -> Value {
     }
 }
 
-/// A case's keys and variables, at its moment, where clocks show an hour more than in Greenwich.
-struct At<'a>(MapScope, &'a Case);
-
-impl Scope for At<'_> {
-    fn value(&self, key: &str) -> Option<Text> {
-        self.0.value(key)
-    }
-
-    fn keys(&self, prefix: &str) -> Vec<Pair> {
-        self.0.keys(prefix)
-    }
-
-    fn env(&self, name: &str) -> Option<String> {
-        self.0.env(name)
-    }
-
-    fn line(&self, alias: &str) -> Result<LineValue, LineError> {
-        self.0.line(alias)
-    }
-
-    fn world(&self) -> Option<&dyn World> {
-        Some(self)
-    }
-}
+/// The moment of a case, where clocks show an hour more than in Greenwich.
+struct At<'a>(&'a Case);
 
 impl World for At<'_> {
     fn now(&self) -> Option<Moment> {
-        let Case { seconds, nanoseconds, .. } = *self.1;
+        let Case { seconds, nanoseconds, .. } = *self.0;
         Some(Moment { seconds, nanoseconds, offset_s: 3600, zone: "CET".to_owned() })
     }
 }
@@ -89,7 +67,7 @@ impl World for At<'_> {
 fn ours(case: &Case) -> Answer {
     let mut scope = MapScope::new(case.keys.iter().cloned());
     scope.env = case.env.iter().cloned().collect();
-    let scope = At(scope, case);
+    let scope = On(scope, At(case));
     let template = parse("t", &case.text).map_err(|err| err.to_string())?;
     let rendered = template.render_with(&scope, value_of(&case.data));
     rendered.map(|rendered| rendered.output).map_err(|err| err.to_string())
