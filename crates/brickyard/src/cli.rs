@@ -43,6 +43,9 @@ pub(crate) struct Global {
     /// File with variables for interpolation instead of .env
     #[arg(long, value_name = "FILE")]
     pub(crate) env_file: Vec<Utf8PathBuf>,
+    /// Profile that is active, beside services without any; COMPOSE_PROFILES names them, too
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Vec<String>,
     /// Environment: one running copy of the system
     #[arg(short = 'E', long, default_value = "dev", value_name = "NAME")]
     pub(crate) environment: String,

@@ -34,9 +34,11 @@ fn candidates() -> Option<Vec<CompletionCandidate>> {
         environment: &environment,
         env_files: &[],
         name: None,
+        profiles: &["*".to_owned()],
+        options: brickyard_model::Options::default(),
     });
-    let names = loaded.system?.services.into_keys();
-    Some(names.map(|name| CompletionCandidate::new(name.to_string())).collect())
+    let model = loaded.model?;
+    Some(model.names("services").into_iter().map(CompletionCandidate::new).collect())
 }
 
 /// The files that the line which is completed names.

@@ -9,8 +9,8 @@ use brickyard_core::{Digest, EnvironmentName, OsFiles, ServiceName, SystemName};
 use brickyard_engine::native::Native;
 use brickyard_engine::{Engine, EnvironmentKey, Known, KnownState};
 use brickyard_image::Store as Images;
-use brickyard_model::System;
 use brickyard_model::release::Release;
+use brickyard_model::{Loaded, Options, System};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::de::DeserializeOwned;
 
@@ -94,27 +94,34 @@ impl Context {
         self.model_files().unwrap_or_default()
     }
 
-    /// Loads the model; warnings are said, errors are all returned.
+    /// Loads the model that the engine runs; warnings are said, errors are all returned.
     pub(crate) fn model(&self, ui: &Ui) -> Result<System, CommandError> {
+        let mut loaded = self.loaded(Options::default())?;
+        match loaded.system.take() {
+            Some(system) => {
+                loaded.findings().iter().for_each(|found| ui.finding(found));
+                Ok(system)
+            }
+            None => Err(CommandError::Findings(loaded.findings())),
+        }
+    }
+
+    /// Loads the model, whatever the engine makes of it.
+    pub(crate) fn loaded(&self, options: Options) -> Result<Loaded, CommandError> {
         let paths = self.model_files()?;
         let directory = paths.first().and_then(|path| path.parent()).unwrap_or(Utf8Path::new("/"));
         let directory = directory.to_owned();
         let shown: Vec<Utf8PathBuf> = paths.iter().map(|path| shown_path(path)).collect();
-        let loaded = brickyard_model::load(&brickyard_model::Input {
+        Ok(brickyard_model::load(&brickyard_model::Input {
             files: &OsFiles,
             paths: &shown,
             project_directory: directory,
             environment: &self.environment,
             env_files: &self.global.env_file,
             name: self.global.project_name.as_deref(),
-        });
-        match loaded.system {
-            Some(system) => {
-                loaded.diagnostics.iter().for_each(|found| ui.finding(found));
-                Ok(system)
-            }
-            None => Err(CommandError::Findings(loaded.diagnostics)),
-        }
+            profiles: &self.global.profile,
+            options,
+        }))
     }
 
     /// The system that is meant: by name, by file, or because it is the only one that runs.

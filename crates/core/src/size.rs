@@ -26,31 +26,70 @@ pub fn parse_bytes(text: &str) -> Option<u64> {
 /// Milliseconds of a Go duration (`1h2m3.5s`, `500ms`, `10us`). `None` when it is no duration.
 #[must_use]
 pub fn parse_duration_ms(text: &str) -> Option<u64> {
+    parse_duration_ns(text).map(|nanos| nanos / 1_000_000)
+}
+
+/// Nanoseconds of a Go duration; days and weeks count, too, as in Compose. `None` when it is no
+/// duration.
+#[must_use]
+pub fn parse_duration_ns(text: &str) -> Option<u64> {
     let mut rest = text.trim();
     if rest == "0" {
         return Some(0);
     }
-    let mut total_ms = 0.0;
+    let mut total_ns = 0.0;
     let mut seen = false;
     while !rest.is_empty() {
         let digits_end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let number: f64 = rest[..digits_end].parse().ok()?;
         rest = &rest[digits_end..];
         let unit_end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
-        let factor_ms = match &rest[..unit_end] {
-            "ns" => 1e-6,
-            "us" | "µs" => 1e-3,
-            "ms" => 1.0,
-            "s" => 1e3,
-            "m" => 60e3,
-            "h" => 3_600e3,
+        let factor_ns = match &rest[..unit_end] {
+            "ns" => 1.0,
+            "us" | "µs" => 1e3,
+            "ms" => 1e6,
+            "s" => 1e9,
+            "m" => 60e9,
+            "h" => 3_600e9,
+            "d" => 86_400e9,
+            "w" => 604_800e9,
             _ => return None,
         };
         rest = &rest[unit_end..];
-        total_ms += number * factor_ms;
+        total_ns += number * factor_ns;
         seen = true;
     }
-    (seen && total_ms < u64::MAX as f64).then_some(total_ms as u64)
+    // Go's durations are signed numbers of 64 bits.
+    (seen && total_ns < i64::MAX as f64).then_some(total_ns as u64)
+}
+
+/// A time as Go writes it: `1h0m0s`, `1m30s`, `1.5s`, `500ms`, `0s`.
+#[must_use]
+pub fn duration_text(nanos: u64) -> String {
+    let with_fraction = |nanos: u64, unit: u64| {
+        let (whole, rest) = (nanos / unit, nanos % unit);
+        let width = unit.ilog10() as usize;
+        let fraction = format!("{rest:0width$}");
+        match fraction.trim_end_matches('0') {
+            "" => whole.to_string(),
+            fraction => format!("{whole}.{fraction}"),
+        }
+    };
+    match nanos {
+        0 => "0s".to_owned(),
+        1..1_000 => format!("{nanos}ns"),
+        1_000..1_000_000 => format!("{}µs", with_fraction(nanos, 1_000)),
+        1_000_000..1_000_000_000 => format!("{}ms", with_fraction(nanos, 1_000_000)),
+        _ => {
+            let seconds = with_fraction(nanos % 60_000_000_000, 1_000_000_000);
+            let minutes = nanos / 60_000_000_000;
+            match (minutes / 60, minutes % 60) {
+                (0, 0) => format!("{seconds}s"),
+                (0, minutes) => format!("{minutes}m{seconds}s"),
+                (hours, minutes) => format!("{hours}h{minutes}m{seconds}s"),
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -75,6 +114,28 @@ mod tests {
         }
         for text in ["", "10", "s", "1x"] {
             assert_eq!(parse_duration_ms(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_are_written_as_go_writes_them() {
+        for (text, written) in [
+            ("0", "0s"),
+            ("7ns", "7ns"),
+            ("1500ns", "1.5µs"),
+            ("500ms", "500ms"),
+            ("1.5ms", "1.5ms"),
+            ("90s", "1m30s"),
+            ("1500ms", "1.5s"),
+            ("60m", "1h0m0s"),
+            ("1d", "24h0m0s"),
+            ("1h0.05s", "1h0m0.05s"),
+        ] {
+            assert_eq!(
+                parse_duration_ns(text).map(duration_text).as_deref(),
+                Some(written),
+                "{text}"
+            );
         }
     }
 }

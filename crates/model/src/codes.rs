@@ -36,5 +36,7 @@ pub const START_CYCLE: Code = Code("BY0114");
 pub const CONFLICT: Code = Code("BY0115");
 /// A need does not say which of several endpoints it means, or there is none.
 pub const AMBIGUOUS_ENDPOINT: Code = Code("BY0116");
+/// Files include each other, or services extend each other, in a circle.
+pub const CIRCLE: Code = Code("BY0118");
 /// Something is accepted for compatibility and has no effect.
 pub const NO_EFFECT: Code = Code("BY0117");

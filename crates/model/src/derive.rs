@@ -7,7 +7,7 @@ use brickyard_core::diagnostic::nearest;
 use brickyard_core::{Alias, Diagnostic, Diagnostics, EndpointName, LineTarget, ServiceName};
 
 use crate::codes;
-use crate::decode::{Draft, Need, Spot, link_dependency};
+use crate::decode::{Draft, Need, Spot};
 use crate::tree::Place;
 use crate::types::{Endpoint, Line, OnChange, System};
 
@@ -28,10 +28,6 @@ pub(crate) fn derive(
             if service.provides.values().all(|known| known.port != port) {
                 add_endpoint(&mut service.provides, port);
             }
-        }
-        for (_, other) in &wish.links {
-            let dependencies = &mut service.depends_on;
-            dependencies.entry(other.clone()).or_insert_with(link_dependency);
         }
     }
     for (name, wish) in wishes {
@@ -156,7 +152,8 @@ fn implied_lines(
         let restarts = service.depends_on.get(&other).is_some_and(|on| on.restart);
         let line = Line {
             to: LineTarget { elsewhere: None, service: other, endpoint },
-            on_change: if restarts { OnChange::Restart } else { OnChange::Auto },
+            // A link, too, is a dependency that restarts, and only by hand.
+            on_change: if restarts && !is_link { OnChange::Restart } else { OnChange::Auto },
             derived: true,
         };
         needs.insert(alias, line);

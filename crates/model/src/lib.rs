@@ -3,23 +3,28 @@
 
 #![forbid(unsafe_code)]
 
+mod canonical;
 pub mod codes;
+mod consistency;
 mod decode;
 mod derive;
 pub mod dotenv;
 pub mod graph;
 pub mod interpolate;
+mod layers;
 pub mod load;
-pub mod merge;
+mod merge;
+mod normalise;
 mod output;
 pub mod release;
 pub mod shell_words;
-mod spec_keys;
+pub mod spec;
+mod support;
 pub mod tree;
 pub mod types;
 mod validate;
 
-pub use load::{Input, Loaded, default_files, load};
-pub use output::to_yaml;
+pub use load::{Input, Loaded, Options, default_files, load};
+pub use output::Model;
 pub use release::Release;
 pub use types::System;

@@ -1,7 +1,8 @@
-//! The stages, one after the other: parse -> interpolate -> merge -> decode -> derive -> validate.
+//! The stages, one after the other: files -> one tree -> profiles -> what is implied -> checks ->
+//! the typed system.
 //!
-//! Each file is a tree until all of them are merged. Include, extends and profiles work on trees, too,
-//! so they have their place between interpolation and decoding.
+//! Each file is read, interpolated, written out in full, and put over those before it by
+//! [`layers`](crate::layers); what comes afterwards sees one tree.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +12,13 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::decode::{Decoder, read_text, system};
 use crate::interpolate::interpolate;
-use crate::merge::merge;
+use crate::layers::Layers;
+use crate::normalise::{self, Normalise};
+use crate::output::Model;
+use crate::spec::{Shape, TOP};
 use crate::tree::{Kind, Node};
 use crate::types::System;
-use crate::{codes, derive, dotenv, tree, validate};
+use crate::{canonical, codes, consistency, derive, dotenv, merge, support, validate};
 
 /// Names that a Compose file has, the preferred one first.
 const DEFAULT_NAMES: [&str; 4] =
@@ -38,19 +42,53 @@ pub struct Input<'a> {
     pub project_directory: Utf8PathBuf,
     /// The environment of the process.
     pub environment: &'a BTreeMap<String, String>,
-    /// Env files given by hand, relative ones from the project directory; when empty, `.env` of the project directory is read if it is there.
+    /// Env files given by hand, relative ones from the project directory; when empty, `.env` of the
+    /// project directory is read if it is there.
     pub env_files: &'a [Utf8PathBuf],
     /// The system's name when it was given by hand.
     pub name: Option<&'a str>,
+    /// Profiles that are active; when there are none, `COMPOSE_PROFILES` names them.
+    pub profiles: &'a [String],
+    /// What is left undone.
+    pub options: Options,
+}
+
+/// Which steps are left out, for those who want to see a model on its way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Variables stay as they are written.
+    pub keeps_variables: bool,
+    /// Files of variables and labels stay named instead of being read.
+    pub keeps_files: bool,
 }
 
 /// What came of it.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The system; absent when there is any error.
+    /// The model, resolved; absent when a file is wrong.
+    pub model: Option<Model>,
+    /// What the engine runs; absent when there is any error.
     pub system: Option<System>,
-    /// Everything that was found.
+    /// What is wrong with the files.
     pub diagnostics: Diagnostics,
+    /// What of the model the engine does not honour: warnings for what has no effect, errors for what
+    /// keeps a service from being run.
+    pub unsupported: Diagnostics,
+    /// The variables that values were interpolated with.
+    pub environment: BTreeMap<String, String>,
+    /// The profiles that services name, those of disabled ones included.
+    pub profiles: Vec<String>,
+}
+
+impl Loaded {
+    /// All findings, those of the files first.
+    #[must_use]
+    pub fn findings(self) -> Diagnostics {
+        let mut all = self.diagnostics;
+        all.extend(self.unsupported);
+        sort(&mut all);
+        all
+    }
 }
 
 /// The Compose files of a directory: one, and what people have beside it for their own machine.
@@ -67,80 +105,127 @@ pub fn default_files(files: &dyn Files, directory: &Utf8Path) -> Option<Vec<Utf8
 /// Loads a model. Every error is found in one go, as far as one does not hide another.
 #[must_use]
 pub fn load(input: &Input<'_>) -> Loaded {
-    let mut diagnostics = Vec::new();
-    let system = stages(input, &mut diagnostics);
-    let system = system.filter(|_| !has_errors(&diagnostics));
-    // People work through a file from the top; the sort is stable, so stages stay in order.
+    let shown = input.paths.first().and_then(|path| path.parent()).unwrap_or(Utf8Path::new(""));
+    let keeps_variables = input.options.keeps_variables;
+    let mut layers = Layers::new(input.files, &input.project_directory, shown, keeps_variables);
+    let mut environment = environment(input, &mut layers.diagnostics);
+    let tree = one_tree(input, &mut layers, &mut environment);
+    let mut loaded = Loaded {
+        model: None,
+        system: None,
+        diagnostics: Vec::new(),
+        unsupported: Vec::new(),
+        environment,
+        profiles: Vec::new(),
+    };
+    if let Some((root, name)) = tree {
+        loaded.diagnostics.append(&mut layers.diagnostics);
+        resolved(input, root, name, &mut loaded);
+    } else {
+        loaded.diagnostics.append(&mut layers.diagnostics);
+    }
+    for list in [&mut loaded.diagnostics, &mut loaded.unsupported] {
+        list.iter_mut().for_each(|found| layers.explain(found));
+        sort(list);
+    }
+    if has_errors(&loaded.diagnostics) {
+        loaded.model = None;
+    }
+    if has_errors(&loaded.diagnostics) || has_errors(&loaded.unsupported) {
+        loaded.system = None;
+    }
+    loaded
+}
+
+/// People work through a file from the top; the sort is stable, so stages stay in order.
+fn sort(diagnostics: &mut Diagnostics) {
     diagnostics.sort_by_key(|found| {
         let label = found.labels.first();
         label.map(|label| (label.source.name.clone(), label.span.start))
     });
-    Loaded { system, diagnostics }
 }
 
-fn stages(input: &Input<'_>, diagnostics: &mut Diagnostics) -> Option<System> {
-    let mut environment = environment(input, diagnostics);
-    let mut trees = Vec::new();
+/// All files as one tree, and the system's name.
+fn one_tree(
+    input: &Input<'_>,
+    layers: &mut Layers<'_>,
+    environment: &mut BTreeMap<String, String>,
+) -> Option<(Node, SystemName)> {
+    let mut files = Vec::new();
     for path in input.paths {
-        trees.extend(file(input.files, path, diagnostics));
+        files.push((path, layers.read(path, None)));
     }
-    if trees.len() < input.paths.len() {
+    if files.iter().any(|(_, documents)| documents.is_empty()) {
         return None;
     }
     // The name comes first and on its own, as other values may use it.
     let mut name_node = None;
-    for tree in &mut trees {
-        name_node = take_name(tree).or(name_node);
+    for document in files.iter_mut().flat_map(|(_, documents)| documents) {
+        name_node = document.take("name").map(|entry| entry.value).or(name_node);
     }
-    if let Some(node) = &mut name_node {
-        interpolate(node, &environment, diagnostics);
+    if let Some(node) = name_node.as_mut().filter(|_| !input.options.keeps_variables) {
+        interpolate(node, environment, &mut layers.diagnostics);
     }
-    let name = name(input, &environment, name_node.as_ref(), diagnostics);
+    let name = name(input, environment, name_node.as_ref(), &mut layers.diagnostics);
     environment.insert("COMPOSE_PROJECT_NAME".to_owned(), name.to_string());
-    trees.iter_mut().for_each(|tree| interpolate(tree, &environment, diagnostics));
-    let root = merge(trees)?;
+    let scope = layers.scope(input.project_directory.clone(), environment.clone());
+    let mut root = None;
+    for (path, documents) in files {
+        let path = input.project_directory.join(path.file_name().unwrap_or_default());
+        layers.add(&mut root, documents, &path, &scope, &mut Vec::new());
+    }
+    let mut root = root?;
+    merge::settle(&mut root);
+    Some((root, name))
+}
+
+/// From the tree of all files to the model and the system.
+fn resolved(input: &Input<'_>, mut root: Node, name: SystemName, loaded: &mut Loaded) {
+    let from_variable = || {
+        let text = loaded.environment.get("COMPOSE_PROFILES").map_or("", String::as_str);
+        let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+        names.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let profiles = match input.profiles {
+        [] => from_variable(),
+        profiles => profiles.to_vec(),
+    };
+    let is_mapping = !root.entries().is_empty() || !has_errors(&loaded.diagnostics);
+    if root.get("services").is_none() && is_mapping {
+        let found = Diagnostic::error(codes::MISSING_KEY, "the file has no `services`");
+        let start = root.place.span.start;
+        loaded.diagnostics.push(found.at(&root.place.source, start..start, ""));
+    }
+    loaded.profiles = normalise::profiles(&root);
+    let disabled = normalise::without_disabled(&mut root, &profiles);
+    loaded.unsupported = support::findings(&root);
+    let mut step = Normalise {
+        files: input.files,
+        name: name.as_str(),
+        environment: &loaded.environment,
+        keeps_files: input.options.keeps_files,
+        keeps_variables: input.options.keeps_variables,
+        diagnostics: &mut loaded.diagnostics,
+    };
+    step.model(&mut root);
+    consistency::check(&root, &disabled, &mut loaded.diagnostics);
+    normalise::without_unused(&mut root);
+    canonical::order(&mut root, &Shape::Section(TOP));
     let mut decoder = Decoder {
         files: input.files,
-        environment: &environment,
-        directory: &input.project_directory,
         diagnostics: Vec::new(),
+        unsupported: Vec::new(),
         places: BTreeMap::new(),
+        root: &root,
     };
-    let draft = system(&mut decoder, &root, name);
-    diagnostics.append(&mut decoder.diagnostics);
+    let draft = system(&mut decoder, name.clone());
+    loaded.diagnostics.append(&mut decoder.diagnostics);
+    loaded.unsupported.append(&mut decoder.unsupported);
     let places = decoder.places;
-    let mut system = derive::derive(draft, &places, diagnostics);
-    validate::validate(&mut system, &places, diagnostics);
-    Some(system)
-}
-
-/// One file's tree.
-fn file(files: &dyn Files, path: &Utf8Path, diagnostics: &mut Diagnostics) -> Option<Node> {
-    let text = match read_text(files, path) {
-        Ok(text) => text,
-        Err(reason) => {
-            let message = format!("the Compose file cannot be read: {reason}");
-            diagnostics.push(Diagnostic::error(codes::UNREADABLE, message));
-            return None;
-        }
-    };
-    let source = Source::new(path.as_str(), text);
-    let (root, found) = tree::parse(&source);
-    if root.is_none() && !has_errors(&found) {
-        let message = "the Compose file is empty";
-        diagnostics.push(Diagnostic::error(codes::SYNTAX, message).at(&source, 0..0, ""));
-    }
-    diagnostics.extend(found);
-    root
-}
-
-/// The value of `name`, taken out of the tree.
-fn take_name(root: &mut Node) -> Option<Node> {
-    let Kind::Mapping(entries) = &mut root.kind else {
-        return None;
-    };
-    let at = entries.iter().position(|entry| entry.key == "name")?;
-    Some(entries.remove(at).value)
+    let mut system = derive::derive(draft, &places, &mut loaded.diagnostics);
+    validate::validate(&mut system, &disabled, &places, &mut loaded.diagnostics);
+    loaded.system = Some(system);
+    loaded.model = Some(Model::new(root, name));
 }
 
 /// Variables of the process over those of the env files.
@@ -172,7 +257,6 @@ fn environment(input: &Input<'_>, diagnostics: &mut Diagnostics) -> BTreeMap<Str
     variables.extend(input.environment.clone());
     variables
 }
-
 /// The system's name: given by hand, by variable, in the file, or from the directory.
 fn name(
     input: &Input<'_>,

@@ -1,353 +1,194 @@
-//! The model written out again as a Compose file, as the `config` command shows it.
+//! The model written out again, as `docker compose config` shows it.
 //!
-//! Everything is explicit: variables are replaced, short forms are written long, paths are
-//! absolute. Loading the result gives the same system, except that templates are named by their
-//! source and not shown.
+//! Everything is explicit: variables are replaced, short forms are written long, paths are absolute.
+//! Loading the result gives the same model.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
-use brickyard_core::spec::{Mount, MountKind, Probe, ProbeKind};
-use serde_json::{Map, Value, json};
+use brickyard_core::{Digest, SystemName};
+use brickyard_yaml::{Style, Written};
+use serde_json::{Map, Value};
 
-use crate::types::{
-    Endpoint, Line, Reload, RestartPolicy, Service, System, Template, UpdateConfig,
-};
+use crate::tree::{Kind, Node};
 
-/// The system as YAML.
-#[must_use]
-pub fn to_yaml(system: &System) -> String {
-    let mut root = Map::new();
-    root.insert("name".into(), json!(system.name));
-    let services = system.services.iter();
-    let services: Map<String, Value> =
-        services.map(|(name, service)| (name.to_string(), service_value(service))).collect();
-    root.insert("services".into(), Value::Object(services));
-    if !system.volumes.is_empty() {
-        let volumes: BTreeMap<_, _> = system.volumes.iter().map(|name| (name, json!({}))).collect();
-        root.insert("volumes".into(), json!(volumes));
-    }
-    let mut out = String::new();
-    write_map(&mut out, &escaped(Value::Object(root)), 0);
-    let mut extension = Map::new();
-    if !system.config.is_empty() {
-        extension.insert("config".into(), json!(system.config));
-    }
-    let external: Map<String, Value> = system
-        .external
-        .iter()
-        .map(|(name, endpoints)| {
-            let endpoints = endpoints.iter();
-            let texts: BTreeMap<_, _> =
-                endpoints.map(|(name, to)| (name, to.to_string())).collect();
-            (name.to_string(), json!(texts))
-        })
-        .collect();
-    if !external.is_empty() {
-        extension.insert("external".into(), Value::Object(external));
-    }
-    if !extension.is_empty() {
-        write_map(&mut out, &json!({"x-brickyard": extension}), 0);
-    }
-    out
+/// A resolved model: every key that was written, in its long form.
+#[derive(Debug, Clone)]
+pub struct Model {
+    root: Node,
+    name: SystemName,
 }
 
-/// A mapping that leaves out what says nothing.
-#[derive(Default)]
-struct Keys(Map<String, Value>);
+impl Model {
+    pub(crate) fn new(root: Node, name: SystemName) -> Self {
+        Self { root, name }
+    }
 
-impl Keys {
-    fn put(&mut self, key: &str, value: Value) {
-        let empty = match &value {
-            Value::Null => true,
-            Value::Array(items) => items.is_empty(),
-            Value::Object(entries) => entries.is_empty(),
-            _ => false,
+    /// The model as a tree.
+    #[must_use]
+    pub fn root(&self) -> &Node {
+        &self.root
+    }
+
+    /// The names of the services, networks, volumes or others of the top level.
+    #[must_use]
+    pub fn names(&self, kind: &str) -> Vec<&str> {
+        let entries = self.root.get(kind).map(Node::entries).unwrap_or_default();
+        entries.iter().map(|entry| entry.key.as_str()).collect()
+    }
+
+    /// The image of every service: the one that is named, or the one that is built.
+    #[must_use]
+    pub fn images(&self) -> BTreeMap<&str, String> {
+        let services = self.root.get("services").map(Node::entries).unwrap_or_default();
+        services
+            .iter()
+            .filter_map(|entry| {
+                let named = entry.value.get("image").and_then(Node::as_text).map(str::to_owned);
+                let built = entry.value.get("build");
+                let image = named.or(built.map(|_| format!("{}-{}", self.name, entry.key)))?;
+                Some((entry.key.as_str(), image))
+            })
+            .collect()
+    }
+
+    /// A digest of what each service says, without what says how often it runs and how it is built: as
+    /// long as it is the same, nothing has to be replaced.
+    #[must_use]
+    pub fn hashes(&self) -> BTreeMap<&str, Digest> {
+        let services = self.root.get("services").map(Node::entries).unwrap_or_default();
+        let hash = |node: &Node| {
+            let mut service = node.clone();
+            for key in ["build", "depends_on", "profiles", "pull_policy", "scale"] {
+                service.take(key);
+            }
+            if let Some(deploy) = service.get_mut("deploy") {
+                deploy.take("replicas");
+            }
+            Digest::of_json(&json(&service))
         };
-        if !empty {
-            self.0.insert(key.to_owned(), value);
+        services.iter().map(|entry| (entry.key.as_str(), hash(&entry.value))).collect()
+    }
+
+    /// Puts another image into a service, as one that is known by its digest.
+    pub fn set_image(&mut self, service: &str, image: &str) {
+        let services = self.root.get_mut("services");
+        if let Some(service) = services.and_then(|services| services.get_mut(service)) {
+            let place = service.get("image").map_or(&service.place, |node| &node.place).clone();
+            service.put("image", Node::text_at(&place, image));
         }
     }
 
-    /// As `put`, for lists that mean something when they are empty.
-    fn put_always(&mut self, key: &str, value: Value) {
-        if !value.is_null() {
-            self.0.insert(key.to_owned(), value);
+    /// Leaves the services that are named and those that they depend on.
+    pub fn select(&mut self, names: &[String]) {
+        if names.is_empty() {
+            return;
         }
-    }
-}
-
-fn milliseconds(millis: u64) -> Value {
-    match millis % 1000 {
-        0 => json!(format!("{}s", millis / 1000)),
-        _ => json!(format!("{millis}ms")),
-    }
-}
-
-fn thousandths(value: u64) -> Value {
-    json!(format!("{}.{:03}", value / 1000, value % 1000))
-}
-
-fn service_value(service: &Service) -> Value {
-    let mut keys = Keys::default();
-    keys.put("image", json!(service.image));
-    if let Some(build) = &service.build {
-        let mut inner = Keys::default();
-        inner.put("context", json!(build.context));
-        inner.put("dockerfile", json!(build.dockerfile));
-        inner.put("target", json!(build.target));
-        inner.put("args", json!(build.args));
-        keys.put("build", Value::Object(inner.0));
-    }
-    keys.put_always("command", json!(service.command));
-    keys.put_always("entrypoint", json!(service.entrypoint));
-    keys.put("environment", json!(service.environment));
-    keys.put("ports", ports(service));
-    keys.put("depends_on", json!(service.depends_on));
-    if service.healthcheck_disabled {
-        keys.put("healthcheck", json!({"disable": true}));
-    } else if let Some(probe) = &service.healthcheck {
-        keys.put("healthcheck", probe_value(probe));
-    }
-    keys.put("links", links(service));
-    keys.put("volumes", service.mounts.iter().map(mount).collect());
-    keys.put("restart", restart(service.restart));
-    keys.put("user", json!(service.user));
-    keys.put("working_dir", json!(service.working_dir));
-    keys.put("hostname", json!(service.hostname));
-    keys.put("stop_signal", json!(service.stop_signal));
-    keys.put("stop_grace_period", milliseconds(service.stop_grace_ms));
-    if service.read_only {
-        keys.put("read_only", json!(true));
-    }
-    keys.put("cap_add", json!(service.cap_add));
-    keys.put("cap_drop", json!(service.cap_drop));
-    keys.put("mem_limit", json!(service.memory_bytes));
-    keys.put("cpus", service.cpu_millis.map_or(Value::Null, thousandths));
-    keys.put("pids_limit", json!(service.pids_max));
-    keys.put("labels", json!(service.labels));
-    let update = update_config(&service.update);
-    keys.put("deploy", json!({"replicas": service.replicas, "update_config": update}));
-    keys.put("x-brickyard", extension(service));
-    Value::Object(keys.0)
-}
-
-fn ports(service: &Service) -> Value {
-    let port = |port: &crate::types::PublishedPort| {
-        let mut keys = Keys::default();
-        keys.put("host_ip", json!(port.host_ip));
-        keys.put("published", json!(port.published));
-        keys.put("target", json!(port.target));
-        keys.put("protocol", json!(port.transport));
-        Value::Object(keys.0)
-    };
-    service.ports.iter().map(port).collect()
-}
-
-/// Derived lines whose alias is not the service's own name came from links.
-fn links(service: &Service) -> Value {
-    let renamed = |(alias, line): &(&brickyard_core::Alias, &Line)| {
-        line.derived && alias.as_str() != line.to.service.as_str()
-    };
-    let needs = service.needs.iter().filter(renamed);
-    needs.map(|(alias, line)| json!(format!("{}:{alias}", line.to.service))).collect()
-}
-
-fn mount(mount: &Mount) -> Value {
-    let mut keys = Keys::default();
-    match &mount.kind {
-        MountKind::Volume { name } => {
-            keys.put("type", json!("volume"));
-            keys.put("source", json!(name));
+        let mut kept = names.to_vec();
+        let mut at = 0;
+        while let Some(name) = kept.get(at).cloned() {
+            let on = self.root.at(&["services", &name, "depends_on"]).map(Node::entries);
+            for entry in on.unwrap_or_default() {
+                if !kept.contains(&entry.key) {
+                    kept.push(entry.key.clone());
+                }
+            }
+            at += 1;
         }
-        MountKind::Bind { source, create } => {
-            keys.put("type", json!("bind"));
-            keys.put("source", json!(source));
-            keys.put("bind", json!({"create_host_path": create}));
+        if let Some(services) = self.root.get_mut("services").and_then(Node::entries_mut) {
+            services.retain(|entry| kept.contains(&entry.key));
         }
-        MountKind::Tmpfs { size_bytes, mode } => {
-            keys.put("type", json!("tmpfs"));
-            let mut inner = Keys::default();
-            inner.put("size", json!(size_bytes));
-            inner.put("mode", json!(mode.map(octal)));
-            keys.put("tmpfs", Value::Object(inner.0));
-        }
+        crate::normalise::without_unused(&mut self.root);
     }
-    keys.put("target", json!(mount.target));
-    if mount.read_only {
-        keys.put("read_only", json!(true));
-    }
-    Value::Object(keys.0)
-}
 
-fn octal(mode: u32) -> String {
-    format!("{mode:04o}")
-}
-
-fn restart(policy: RestartPolicy) -> Value {
-    match policy {
-        RestartPolicy::No => Value::Null,
-        RestartPolicy::Always => json!("always"),
-        RestartPolicy::UnlessStopped => json!("unless-stopped"),
-        RestartPolicy::OnFailure { retries_max: None } => json!("on-failure"),
-        RestartPolicy::OnFailure { retries_max: Some(count) } => {
-            json!(format!("on-failure:{count}"))
-        }
-    }
-}
-
-fn update_config(update: &UpdateConfig) -> Value {
-    json!({
-        "parallelism": update.parallelism,
-        "delay": milliseconds(update.delay_ms),
-        "order": update.order,
-        "failure_action": update.failure_action,
-        "monitor": milliseconds(update.monitor_ms),
-        "max_failure_ratio": thousandths(u64::from(update.max_failure_permille)),
-    })
-}
-
-fn probe_value(probe: &Probe) -> Value {
-    let mut keys = Keys::default();
-    match &probe.kind {
-        ProbeKind::Exec { argv } => {
-            let words = std::iter::once("CMD").chain(argv.iter().map(String::as_str));
-            keys.put("test", words.collect());
-        }
-        ProbeKind::Http { path, .. } => keys.put("path", json!(path)),
-        ProbeKind::Tcp { .. } => {}
-    }
-    keys.put("interval", milliseconds(probe.interval_ms));
-    keys.put("timeout", milliseconds(probe.timeout_ms));
-    keys.put("retries", json!(probe.retries));
-    keys.put("start_period", milliseconds(probe.start_period_ms));
-    keys.put("start_interval", milliseconds(probe.start_interval_ms));
-    Value::Object(keys.0)
-}
-
-fn extension(service: &Service) -> Value {
-    let mut keys = Keys::default();
-    let provides = service.provides.iter();
-    let provides: Map<String, Value> =
-        provides.map(|(name, endpoint)| (name.to_string(), endpoint_value(endpoint))).collect();
-    keys.put("provides", Value::Object(provides));
-    let needs = service.needs.iter().filter(|(_, line)| !line.derived);
-    let needs: Map<String, Value> = needs
-        .map(|(alias, line)| {
-            let value = json!({"to": line.to.to_string(), "on_change": line.on_change});
-            (alias.to_string(), value)
-        })
-        .collect();
-    keys.put("needs", Value::Object(needs));
-    keys.put("templates", service.templates.iter().map(template).collect());
-    let environment = service.environment_templates.iter();
-    let environment: Map<String, Value> =
-        environment.map(|(key, template)| (key.clone(), json!(template.text))).collect();
-    keys.put("environment", Value::Object(environment));
-    Value::Object(keys.0)
-}
-
-fn endpoint_value(endpoint: &Endpoint) -> Value {
-    let mut keys = Keys::default();
-    keys.put("port", json!(endpoint.port));
-    keys.put("protocol", json!(endpoint.protocol));
-    if let Some(probe) = &endpoint.health {
-        let tcp_on_http =
-            endpoint.protocol == "http" && matches!(probe.kind, ProbeKind::Tcp { .. });
-        let value = match tcp_on_http {
-            true => json!("tcp"),
-            false => probe_value(probe),
+    /// The model as YAML. `escapes` doubles dollar signs, as whoever reads it takes them for variables.
+    #[must_use]
+    pub fn to_yaml(&self, escapes: bool) -> String {
+        let name = ("name".to_owned(), Written::Text(self.name.to_string()));
+        let Written::Map(entries) = written(&self.root, escapes) else {
+            return String::new();
         };
-        keys.put("health", value);
+        let document = Written::Map([name].into_iter().chain(entries).collect());
+        brickyard_yaml::write_in(&document, Style::COMPOSE)
     }
-    Value::Object(keys.0)
+
+    /// The model as JSON.
+    #[must_use]
+    pub fn to_json(&self, escapes: bool) -> Value {
+        let mut root = Map::new();
+        root.insert("name".to_owned(), Value::String(self.name.to_string()));
+        if let Value::Object(entries) = json_in(&self.root, escapes) {
+            root.extend(entries);
+        }
+        Value::Object(root)
+    }
 }
 
-fn template(template: &Template) -> Value {
-    let mut keys = Keys::default();
-    keys.put("src", json!(template.src));
-    keys.put("dest", json!(template.dest));
-    keys.put("mode", json!(octal(template.mode)));
-    keys.put("uid", json!(template.uid));
-    keys.put("gid", json!(template.gid));
-    keys.put("check", json!(template.check));
-    if template.check.is_some() {
-        keys.put("check_timeout", milliseconds(template.check_timeout_ms));
-    }
-    let reload = match &template.reload {
-        Reload::None => json!("none"),
-        Reload::Restart => json!("restart"),
-        Reload::Signal(name) => json!({"signal": name}),
-        Reload::Exec(argv) => json!({"exec": argv}),
-    };
-    keys.put("reload", reload);
-    if matches!(template.reload, Reload::Exec(_)) {
-        keys.put("reload_timeout", milliseconds(template.reload_timeout_ms));
-    }
-    Value::Object(keys.0)
+fn escaped(text: &str, escapes: bool) -> String {
+    if escapes { text.replace('$', "$$") } else { text.to_owned() }
 }
 
-/// Doubles dollar signs outside of `x-brickyard`, as a loader would take them for variables.
-fn escaped(value: Value) -> Value {
-    match value {
-        Value::String(text) => Value::String(text.replace('$', "$$")),
-        Value::Array(items) => items.into_iter().map(escaped).collect(),
-        Value::Object(entries) => {
-            let entries = entries.into_iter().map(|(key, value)| {
-                let value = if key == "x-brickyard" { value } else { escaped(value) };
-                (key, value)
+/// Whether what is below a key is escaped: values of our extension are no place for variables.
+fn is_escaped(key: &str, escapes: bool) -> bool {
+    escapes && key != "x-brickyard"
+}
+
+fn written(node: &Node, escapes: bool) -> Written {
+    match &node.kind {
+        Kind::Scalar { .. } if node.is_null() => Written::Literal("null".to_owned()),
+        Kind::Scalar { text, plain: true } if scalar(text).is_some() => {
+            Written::Literal(text.clone())
+        }
+        Kind::Scalar { text, .. } => Written::Text(escaped(text, escapes)),
+        Kind::Sequence(items) => {
+            Written::List(items.iter().map(|item| written(item, escapes)).collect())
+        }
+        Kind::Mapping(entries) => {
+            let entries = entries.iter().map(|entry| {
+                let escapes = is_escaped(&entry.key, escapes);
+                (entry.key.clone(), written(&entry.value, escapes))
+            });
+            Written::Map(entries.collect())
+        }
+    }
+}
+
+fn json(node: &Node) -> Value {
+    json_in(node, false)
+}
+
+fn json_in(node: &Node, escapes: bool) -> Value {
+    match &node.kind {
+        Kind::Scalar { .. } if node.is_null() => Value::Null,
+        Kind::Scalar { text, plain } => match plain.then(|| scalar(text)).flatten() {
+            Some(value) => value,
+            None => Value::String(escaped(text, escapes)),
+        },
+        Kind::Sequence(items) => items.iter().map(|item| json_in(item, escapes)).collect(),
+        Kind::Mapping(entries) => {
+            let entries = entries.iter().map(|entry| {
+                let escapes = is_escaped(&entry.key, escapes);
+                (entry.key.clone(), json_in(&entry.value, escapes))
             });
             Value::Object(entries.collect())
         }
-        other => other,
     }
 }
 
-fn write_map(out: &mut String, value: &Value, indent: usize) {
-    let Value::Object(entries) = value else {
-        return;
-    };
-    for (key, value) in entries {
-        out.push_str(&" ".repeat(indent));
-        out.push_str(&key_text(key));
-        out.push(':');
-        write_value(out, value, indent);
+/// What a scalar without quotes is when it is no text: a truth or a number.
+fn scalar(text: &str) -> Option<Value> {
+    match text {
+        "true" | "True" | "TRUE" => return Some(Value::Bool(true)),
+        "false" | "False" | "FALSE" => return Some(Value::Bool(false)),
+        _ => {}
     }
-}
-
-fn write_value(out: &mut String, value: &Value, indent: usize) {
-    match value {
-        Value::Object(entries) if !entries.is_empty() => {
-            out.push('\n');
-            write_map(out, value, indent + 2);
-        }
-        Value::Array(items) if !items.is_empty() => {
-            out.push('\n');
-            for item in items {
-                out.push_str(&" ".repeat(indent + 2));
-                out.push('-');
-                match item {
-                    Value::Object(_) => {
-                        let mut block = String::new();
-                        write_map(&mut block, item, indent + 4);
-                        out.push(' ');
-                        out.push_str(block.trim_start());
-                    }
-                    _ => write_value(out, item, indent + 2),
-                }
-            }
-        }
-        // JSON's text of a scalar is YAML's double-quoted text.
-        _ => writeln!(out, " {value}").expect("a string takes every write"),
+    if !text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.')) {
+        return None;
     }
-}
-
-/// A key without quotes where YAML reads it back as the same text.
-fn key_text(key: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '/' | '.');
-    let starts = |c: char| c.is_ascii_alphabetic() || c == '/' || c == '_';
-    match key.starts_with(starts) && key.chars().all(plain) {
-        true => key.to_owned(),
-        false => json!(key).to_string(),
+    if let Ok(number) = text.parse::<i64>() {
+        return Some(number.into());
     }
+    let is_number =
+        text.chars().all(|c| c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | 'e' | 'E'));
+    let number: f64 = text.parse().ok().filter(|_| is_number)?;
+    serde_json::Number::from_f64(number).map(Value::Number)
 }

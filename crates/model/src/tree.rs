@@ -5,7 +5,7 @@
 //! aliases and `<<` merge keys are resolved here; an alias copies its node with the places of the
 //! anchor, which is where a mistake has to be put right.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -86,6 +86,139 @@ pub struct Entry {
 }
 
 impl Node {
+    /// A text that was not written by hand; `place` is what brought it.
+    pub(crate) fn text_at(place: &Place, text: impl Into<String>) -> Self {
+        Self::scalar_at(place, text.into(), false)
+    }
+
+    /// A number, a truth or null that was not written by hand.
+    pub(crate) fn literal_at(place: &Place, text: impl Into<String>) -> Self {
+        Self::scalar_at(place, text.into(), true)
+    }
+
+    fn scalar_at(place: &Place, text: String, plain: bool) -> Self {
+        Self { kind: Kind::Scalar { text, plain }, place: place.clone(), tag: None }
+    }
+
+    /// A list that was not written by hand.
+    pub(crate) fn list_at(place: &Place, items: Vec<Self>) -> Self {
+        Self { kind: Kind::Sequence(items), place: place.clone(), tag: None }
+    }
+
+    /// A mapping that was not written by hand, of what there is.
+    pub(crate) fn mapping_at<const N: usize>(
+        place: &Place,
+        entries: [(&str, Option<Self>); N],
+    ) -> Self {
+        let entries = entries.into_iter().filter_map(|(key, value)| {
+            let key_place = place.clone();
+            Some(Entry { key: key.to_owned(), key_place, value: value? })
+        });
+        Self { kind: Kind::Mapping(entries.collect()), place: place.clone(), tag: None }
+    }
+
+    /// The text of a scalar that is not null.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Scalar { text, .. } if !self.is_null() => Some(text),
+            _ => None,
+        }
+    }
+
+    /// A path as it was written, where `path` is what has been made of it.
+    #[must_use]
+    pub(crate) fn written<'a>(&'a self, path: &'a str) -> &'a str {
+        let written = self.place.source.text.get(self.place.span.clone()).unwrap_or(path);
+        let written = written.trim_matches(['"', '\'']);
+        // A variable, an anchor or a longer text that the path came from says less than the path.
+        let is_its_end = path.ends_with(written.trim_start_matches(['.', '/', '~']));
+        if is_its_end && !written.is_empty() { written } else { path }
+    }
+
+    /// The items, when this is a list.
+    #[must_use]
+    pub fn items(&self) -> &[Self] {
+        match &self.kind {
+            Kind::Sequence(items) => items,
+            Kind::Scalar { .. } | Kind::Mapping(_) => &[],
+        }
+    }
+
+    /// The entries, when this is a mapping.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        match &self.kind {
+            Kind::Mapping(entries) => entries,
+            Kind::Scalar { .. } | Kind::Sequence(_) => &[],
+        }
+    }
+
+    /// The entries to be changed; null becomes an empty mapping.
+    pub(crate) fn entries_mut(&mut self) -> Option<&mut Vec<Entry>> {
+        if self.is_null() {
+            self.kind = Kind::Mapping(Vec::new());
+        }
+        match &mut self.kind {
+            Kind::Mapping(entries) => Some(entries),
+            Kind::Scalar { .. } | Kind::Sequence(_) => None,
+        }
+    }
+
+    /// What several keys in a row lead to.
+    #[must_use]
+    pub fn at(&self, path: &[&str]) -> Option<&Self> {
+        path.iter().try_fold(self, |node, key| node.get(key))
+    }
+
+    /// The value of a key, to be changed.
+    pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut Self> {
+        let entries = self.entries_mut()?;
+        entries.iter_mut().find(|entry| entry.key == key).map(|entry| &mut entry.value)
+    }
+
+    /// Takes a key out of a mapping.
+    pub(crate) fn take(&mut self, key: &str) -> Option<Entry> {
+        let Kind::Mapping(entries) = &mut self.kind else {
+            return None;
+        };
+        let at = entries.iter().position(|entry| entry.key == key)?;
+        Some(entries.remove(at))
+    }
+
+    /// Puts a value under a key, in the place of one that is there.
+    pub(crate) fn put(&mut self, key: &str, value: Self) {
+        let key_place = value.place.clone();
+        let Some(entries) = self.entries_mut() else {
+            return;
+        };
+        match entries.iter_mut().find(|entry| entry.key == key) {
+            Some(entry) => entry.value = value,
+            None => entries.push(Entry { key: key.to_owned(), key_place, value }),
+        }
+    }
+
+    /// Whether both say the same, wherever they stand.
+    #[must_use]
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        match (&self.kind, &other.kind) {
+            (Kind::Scalar { text, .. }, Kind::Scalar { text: others, .. }) => {
+                text == others && self.is_null() == other.is_null()
+            }
+            (Kind::Sequence(items), Kind::Sequence(others)) => {
+                let pairs = items.iter().zip(others);
+                items.len() == others.len() && pairs.into_iter().all(|(a, b)| a.says_the_same(b))
+            }
+            (Kind::Mapping(entries), Kind::Mapping(others)) => {
+                let is_there = |entry: &Entry| {
+                    other.get(&entry.key).is_some_and(|value| entry.value.says_the_same(value))
+                };
+                entries.len() == others.len() && entries.iter().all(is_there)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether it is YAML's null: nothing, `~` or an unquoted `null`.
     #[must_use]
     pub fn is_null(&self) -> bool {
@@ -109,10 +242,10 @@ impl Node {
     }
 }
 
-/// Reads one document. The tree is absent when the text is not YAML; duplicate keys are reported
-/// and the first one counts.
+/// Reads the documents of a text. There is none when the text is not YAML; duplicate keys are
+/// reported and the first one counts.
 #[must_use]
-pub fn parse(source: &Arc<Source>) -> (Option<Node>, Diagnostics) {
+pub fn parse(source: &Arc<Source>) -> (Vec<Node>, Diagnostics) {
     let mut builder = Builder {
         source,
         parser: Parser::new_from_str(&source.text),
@@ -120,14 +253,11 @@ pub fn parse(source: &Arc<Source>) -> (Option<Node>, Diagnostics) {
         node_count: 0,
         diagnostics: Vec::new(),
     };
-    let root = match builder.document() {
-        Ok(root) => root,
-        Err(Stopped(diagnostic)) => {
-            builder.diagnostics.push(*diagnostic);
-            None
-        }
-    };
-    (root, builder.diagnostics)
+    let documents = builder.documents().unwrap_or_else(|Stopped(diagnostic)| {
+        builder.diagnostics.push(*diagnostic);
+        Vec::new()
+    });
+    (documents, builder.diagnostics)
 }
 
 /// Reading cannot go on. Boxed, as it is rare and large.
@@ -187,17 +317,15 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn document(&mut self) -> Result<Option<Node>, Stopped> {
-        let (event, span) = self.next()?;
-        if matches!(event, Event::StreamEnd) {
-            return Ok(None);
+    fn documents(&mut self) -> Result<Vec<Node>, Stopped> {
+        let mut documents = Vec::new();
+        loop {
+            match self.next()? {
+                (Event::StreamEnd, _) => return Ok(documents),
+                (Event::DocumentEnd, _) => {}
+                (event, span) => documents.push(self.node(event, span, 0)?.0),
+            }
         }
-        let (root, _) = self.node(event, span, 0)?;
-        let (_, span) = self.next()?;
-        if !matches!(self.next()?, (Event::StreamEnd, _)) {
-            return Err(self.stop("more than one YAML document is not supported yet", span));
-        }
-        Ok(Some(root))
     }
 
     /// The node that `event` begins, and its depth.
@@ -274,8 +402,8 @@ impl<'a> Builder<'a> {
     }
 
     fn tag(&self, name: &str, span: Range<usize>) -> Stopped {
-        let message = format!("the YAML tag `{name}` is not supported yet");
-        let found = Diagnostic::error(codes::UNSUPPORTED, message).at(self.source, span, "");
+        let message = format!("nothing is known of the YAML tag `{name}`");
+        let found = Diagnostic::error(codes::SYNTAX, message).at(self.source, span, "");
         Stopped(Box::new(found))
     }
 
@@ -311,6 +439,7 @@ impl<'a> Builder<'a> {
 
     fn mapping(&mut self, span: Range<usize>, depth: usize) -> Result<(Node, usize), Stopped> {
         let mut entries: Vec<Entry> = Vec::new();
+        let mut known = HashMap::new();
         let mut merges = Vec::new();
         let mut height = 0;
         loop {
@@ -335,11 +464,12 @@ impl<'a> Builder<'a> {
                 continue;
             }
             let entry = Entry { key: text, key_place: self.place(key_span), value };
-            match entries.iter().find(|other| other.key == entry.key) {
+            match known.insert(entry.key.clone(), entries.len()) {
                 None => entries.push(entry),
-                Some(first) => {
-                    let found = duplicate(&entry, first);
+                Some(at) => {
+                    let found = duplicate(&entry, &entries[at]);
                     self.diagnostics.push(found);
+                    known.insert(entry.key, at);
                 }
             }
         }
@@ -394,9 +524,9 @@ mod tests {
     use super::*;
 
     fn tree(text: &str) -> Node {
-        let (root, diagnostics) = parse(&Source::new("t.yaml", text));
+        let (documents, diagnostics) = parse(&Source::new("t.yaml", text));
         assert_eq!(diagnostics, []);
-        root.unwrap()
+        documents.into_iter().next().unwrap()
     }
 
     fn text<'a>(node: &'a Node, path: &[&str]) -> &'a str {
@@ -442,6 +572,12 @@ mod tests {
     }
 
     #[test]
+    fn a_text_may_have_several_documents_or_none() {
+        let count = |text: &str| parse(&Source::new("t.yaml", text)).0.len();
+        assert_eq!([count("a: 1\n---\nb: 2\n"), count("---\n"), count("")], [2, 1, 0]);
+    }
+
+    #[test]
     fn a_duplicate_key_names_both_places() {
         let (_, diagnostics) = parse(&Source::new("t.yaml", "a: 1\nb: 2\na: 3\n"));
         let places: Vec<_> = diagnostics[0]
@@ -459,8 +595,9 @@ mod tests {
         assert!(message.contains("this is not valid YAML"), "{message}");
         assert!(message.starts_with('2') || message.starts_with('3'), "{message}");
         assert!(first_message("a: *nowhere\n").starts_with("1:"));
-        assert!(first_message("a: !own null\n").contains("`!own` is not supported yet"));
-        assert!(first_message("a: 1\n---\nb: 2\n").contains("more than one YAML document"));
+        assert!(
+            first_message("a: !own null\n").contains("nothing is known of the YAML tag `!own`")
+        );
         assert!(first_message("? [a]\n: b\n").contains("a key must be text"));
         assert!(first_message("a: &a [*a]\n").contains("inside of its own anchor"));
     }

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use brickyard_core::diagnostic::nearest;
-use brickyard_core::spec::MountKind;
-use brickyard_core::{Diagnostic, Diagnostics, ServiceName, VolumeName};
+use brickyard_core::{Diagnostic, Diagnostics, ServiceName};
 
 use crate::codes;
 use crate::decode::Spot;
@@ -15,20 +14,21 @@ use crate::types::{PublishedPort, System};
 /// Checks the system. Dependencies that need not exist and do not are removed.
 pub(crate) fn validate(
     system: &mut System,
+    disabled: &BTreeMap<String, Vec<String>>,
     places: &BTreeMap<Spot, Place>,
     diagnostics: &mut Diagnostics,
 ) {
-    let mut check = Check { places, diagnostics };
+    let mut check = Check { disabled, places, diagnostics };
     check.dependencies(system);
     check.start_cycles(system);
-    check.images(system);
     check.published_ports(system);
-    check.volumes(system);
     check.templates(system);
     check.externals(system);
 }
 
 struct Check<'a> {
+    /// Services that no profile enables; who depends on them has been told.
+    disabled: &'a BTreeMap<String, Vec<String>>,
     places: &'a BTreeMap<Spot, Place>,
     diagnostics: &'a mut Diagnostics,
 }
@@ -50,6 +50,9 @@ impl Check<'_> {
             service.depends_on.retain(|other, dependency| {
                 if known.contains(other) {
                     return true;
+                }
+                if self.disabled.contains_key(other.as_str()) {
+                    return false;
                 }
                 let message =
                     format!("service `{name}` depends on `{other}`, which is not defined");
@@ -83,16 +86,6 @@ impl Check<'_> {
         }
     }
 
-    fn images(&mut self, system: &System) {
-        for (name, service) in &system.services {
-            if service.image.is_none() && service.build.is_none() {
-                let message = format!("service `{name}` has neither `image` nor `build`");
-                let found = Diagnostic::error(codes::MISSING_KEY, message);
-                self.add(found, &[(Spot::Service(name.clone()), "")]);
-            }
-        }
-    }
-
     fn published_ports(&mut self, system: &System) {
         let mut seen: Vec<(&PublishedPort, Spot)> = Vec::new();
         for (name, service) in &system.services {
@@ -106,28 +99,6 @@ impl Check<'_> {
                     self.add(found, &spots);
                 }
                 seen.push((port, spot));
-            }
-        }
-    }
-
-    fn volumes(&mut self, system: &System) {
-        for (name, service) in &system.services {
-            for mount in &service.mounts {
-                let MountKind::Volume { name: volume } = &mount.kind else {
-                    continue;
-                };
-                if system.volumes.contains(volume) {
-                    continue;
-                }
-                let message =
-                    format!("service `{name}` uses the volume `{volume}`, which is not declared");
-                let declared = system.volumes.iter().map(VolumeName::as_str);
-                let hint = match nearest(volume.as_str(), declared) {
-                    Some(near) => format!("a volume named `{near}` exists; did you mean that?"),
-                    None => format!("declare it on the top level: `volumes: {{{volume}: {{}}}}`"),
-                };
-                let found = Diagnostic::error(codes::UNDEFINED, message).hint(hint);
-                self.add(found, &[(Spot::Volume(name.clone(), volume.clone()), "")]);
             }
         }
     }

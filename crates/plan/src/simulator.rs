@@ -32,8 +32,8 @@ use std::net::Ipv4Addr;
 use brickyard_core::clock::Millis;
 use brickyard_core::spec::Exit;
 use brickyard_core::{Address, Digest, Generation, MemoryFiles, ServiceName, Slot};
-use brickyard_model::System;
 use brickyard_model::types::{HostPort, Reload};
+use brickyard_model::{Options, System};
 use camino::Utf8PathBuf;
 
 use crate::action::Action;
@@ -107,18 +107,21 @@ impl World {
             files = files.with(&format!("/m/{name}"), text);
         }
         let environment = BTreeMap::new();
-        let loaded = brickyard_model::load(&brickyard_model::Input {
+        let mut loaded = brickyard_model::load(&brickyard_model::Input {
             files: &files,
             paths: &["/m/compose.yaml".into()],
             project_directory: "/m".into(),
             environment: &environment,
             env_files: &[],
             name: Some("sim"),
+            profiles: &[],
+            options: Options::default(),
         });
-        for found in &loaded.diagnostics {
+        let system = loaded.system.take();
+        for found in &loaded.findings() {
             let _ = writeln!(said, "{}", found.message);
         }
-        if let Some(system) = loaded.system {
+        if let Some(system) = system {
             self.deploys += 1;
             self.system = Some(system);
             self.resolve(said);

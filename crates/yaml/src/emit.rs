@@ -24,19 +24,43 @@ pub enum Written {
     Map(Vec<(String, Written)>),
 }
 
-/// The document of a value, with a new line at its end.
+/// Where writers of the one family differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Style {
+    /// Whether a list stands further to the right than the key whose value it is.
+    lists_stand_in: bool,
+    /// Whether long lines are broken.
+    breaks_lines: bool,
+    /// Whether keys are put into Go's order.
+    sorts_keys: bool,
+}
+
+impl Style {
+    /// `gopkg.in/yaml.v2`, as confd has it.
+    pub const V2: Self = Self { lists_stand_in: false, breaks_lines: true, sorts_keys: true };
+    /// `gopkg.in/yaml.v3` with two spaces, as Docker Compose has it, of keys that are in order.
+    pub const COMPOSE: Self = Self { lists_stand_in: true, breaks_lines: false, sorts_keys: false };
+}
+
+/// The document of a value as yaml.v2 writes it, with a new line at its end.
 #[must_use]
 pub fn write(value: &Written) -> String {
-    let mut emitter = Emitter::default();
+    write_in(value, Style::V2)
+}
+
+/// The document of a value, with a new line at its end.
+#[must_use]
+pub fn write_in(value: &Written, style: Style) -> String {
+    let mut emitter = Emitter { text: String::new(), column: 0, style };
     emitter.node(value, None, false);
     emitter.text.push('\n');
     emitter.text
 }
 
-#[derive(Default)]
 struct Emitter {
     text: String,
     column: usize,
+    style: Style,
 }
 
 impl Emitter {
@@ -46,6 +70,10 @@ impl Emitter {
             None => self.column += text.chars().count(),
         }
         self.text.push_str(text);
+    }
+
+    fn is_line_long(&self) -> bool {
+        self.style.breaks_lines && self.column > WIDTH
     }
 
     fn new_line(&mut self, indent: usize) {
@@ -66,7 +94,8 @@ impl Emitter {
             Written::List(items) if items.is_empty() => self.put("[]"),
             Written::Map(entries) if entries.is_empty() => self.put("{}"),
             Written::List(items) => {
-                let indent = if is_of_key { indent.unwrap_or(0) } else { inner };
+                let stands_out = is_of_key && !self.style.lists_stand_in;
+                let indent = if stands_out { indent.unwrap_or(0) } else { inner };
                 for (number, item) in items.iter().enumerate() {
                     // The first stands beside the dash that it is in.
                     if number > 0 || is_of_key {
@@ -77,7 +106,11 @@ impl Emitter {
                 }
             }
             Written::Map(entries) => {
-                for (number, (key, value)) in sorted(entries).into_iter().enumerate() {
+                let ordered = match self.style.sorts_keys {
+                    true => sorted(entries),
+                    false => entries.iter().collect(),
+                };
+                for (number, (key, value)) in ordered.into_iter().enumerate() {
                     if number > 0 || is_of_key {
                         self.new_line(inner);
                     }
@@ -133,7 +166,7 @@ impl Emitter {
             if is_space
                 && !is_key
                 && !was_space
-                && self.column > WIDTH
+                && self.is_line_long()
                 && is_inside
                 && !is_next_space
             {
@@ -160,7 +193,7 @@ impl Emitter {
             }
             if *letter == ' ' {
                 let is_inside = number > 0 && number + 1 < letters.len();
-                if !is_key && !was_space && self.column > WIDTH && is_inside {
+                if !is_key && !was_space && self.is_line_long() && is_inside {
                     self.new_line(indent);
                     if letters.get(number + 1) == Some(&' ') {
                         self.put("\\");

@@ -12,7 +12,7 @@ mod order;
 mod read;
 mod resolve;
 
-pub use emit::{Written, write};
+pub use emit::{Style, Written, write, write_in};
 pub use read::{Error, read};
 
 /// A document or a part of it.

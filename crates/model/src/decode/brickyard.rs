@@ -331,11 +331,12 @@ fn template(d: &mut Decoder<'_>, reading: &mut Reading<'_>, node: &Node) {
         let value = &entry.value;
         match entry.key.as_str() {
             "src" => {
-                src = d.text(value, "`src`");
-                text = src.as_ref().and_then(|src| {
-                    let path = d.path(src);
-                    d.read(&path, src, &value.place)
-                });
+                // The path is absolute by now; messages call it what it was written as.
+                let path = d.text(value, "`src`");
+                src = path.as_deref().map(|path| value.written(path).to_owned());
+                text = path
+                    .zip(src.as_ref())
+                    .and_then(|(path, src)| d.read(path.as_str().into(), src, &value.place));
             }
             "dest" => dest = destination(d, reading, value),
             "mode" => mode = d.mode(value).unwrap_or(mode),

@@ -3,8 +3,6 @@
 use brickyard_core::spec::{Probe, ProbeKind};
 
 use super::Decoder;
-use crate::codes;
-use crate::spec_keys;
 use crate::tree::{Kind, Node};
 use crate::types::Service;
 
@@ -37,31 +35,24 @@ fn endpoint_probe(kind: ProbeKind) -> Probe {
 /// `healthcheck` of a service.
 pub(super) fn healthcheck(d: &mut Decoder<'_>, service: &mut Service, node: &Node) {
     let mut probe = compose_probe(ProbeKind::Exec { argv: Vec::new() });
-    let mut tested = false;
-    for entry in d.entries(node, "`healthcheck`") {
+    for entry in node.entries() {
         match entry.key.as_str() {
-            "test" => {
-                tested = true;
-                match test(d, &entry.value) {
-                    Some(argv) if !argv.is_empty() => probe.kind = ProbeKind::Exec { argv },
-                    Some(_) => service.healthcheck_disabled = true,
-                    None => {}
-                }
+            "test" => match test(d, &entry.value) {
+                Some(argv) if !argv.is_empty() => probe.kind = ProbeKind::Exec { argv },
+                Some(_) => service.healthcheck_disabled = true,
+                None => {}
+            },
+            "disable" => service.healthcheck_disabled |= entry.value.as_text() == Some("true"),
+            key => {
+                timing(d, &mut probe, key, &entry.value);
             }
-            "disable" => {
-                let disabled = d.boolean(&entry.value, "`disable`").unwrap_or(false);
-                service.healthcheck_disabled |= disabled;
-            }
-            key if timing(d, &mut probe, key, &entry.value) => {}
-            _ => d.unknown_key(entry, spec_keys::HEALTHCHECK, "`healthcheck`"),
         }
     }
     if service.healthcheck_disabled {
         return;
     }
-    if !tested {
-        let message = "a `healthcheck` without `test` is not supported yet";
-        return d.error(codes::UNSUPPORTED, message, &node.place);
+    if node.get("test").is_none() {
+        return d.unsupported("a `healthcheck` without `test`", &node.place);
     }
     service.healthcheck = Some(probe);
 }
@@ -69,9 +60,6 @@ pub(super) fn healthcheck(d: &mut Decoder<'_>, service: &mut Service, node: &Nod
 /// The command of a test; empty when it is `NONE`.
 fn test(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<String>> {
     let shell = |text: String| vec!["/bin/sh".to_owned(), "-c".to_owned(), text];
-    if matches!(node.kind, Kind::Scalar { .. }) {
-        return d.text(node, "`test`").map(shell);
-    }
     let mut words = d.texts(node, "`test`");
     let first = if words.is_empty() { String::new() } else { words.remove(0) };
     let argv = match (first.as_str(), words.len()) {

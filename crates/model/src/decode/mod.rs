@@ -15,32 +15,31 @@ mod system;
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use brickyard_core::diagnostic::nearest;
 use brickyard_core::size::{parse_bytes, parse_duration_ms};
 use brickyard_core::{
-    Alias, Code, Diagnostic, Diagnostics, Files, LineTarget, ServiceName, Source, VolumeName,
+    Alias, Code, Diagnostic, Diagnostics, Files, LineTarget, ServiceName, VolumeName,
 };
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::canonical::clean;
 use crate::codes;
 use crate::tree::{Entry, Kind, Node, Place};
 use crate::types::{OnChange, System};
 
-pub(crate) use network::link_dependency;
 pub(crate) use system::system;
 
 /// What decoding sees besides the tree.
 pub(crate) struct Decoder<'a> {
-    /// The files, for `env_file` and templates.
+    /// The files, for templates.
     pub files: &'a dyn Files,
-    /// Variables of the process and of `.env`.
-    pub environment: &'a BTreeMap<String, String>,
-    /// What relative paths are relative to.
-    pub directory: &'a Utf8Path,
-    /// What was found.
+    /// What is wrong.
     pub diagnostics: Diagnostics,
+    /// What the engine does not honour.
+    pub unsupported: Diagnostics,
+    /// The whole model, written out in full.
+    pub root: &'a Node,
     /// Where things stand, for findings that later stages make.
     pub places: BTreeMap<Spot, Place>,
 }
@@ -104,31 +103,17 @@ impl Decoder<'_> {
         self.error(codes::BAD_VALUE, message, place);
     }
 
+    /// Reports what the engine cannot honour.
     pub(crate) fn unsupported(&mut self, what: &str, place: &Place) {
-        self.error(codes::UNSUPPORTED, format!("{what} is not supported yet"), place);
+        let message = format!("the native engine cannot honour {what}");
+        let found = Diagnostic::error(codes::UNSUPPORTED, message.trim_end_matches(','));
+        self.unsupported.push(found.at(&place.source, place.span.clone(), ""));
     }
 
-    /// Reports a key that nothing reads: `spec` has the specification's keys of this level,
-    /// `within` says where it is. Extension keys pass, as in Compose.
-    pub(crate) fn unknown_key(&mut self, entry: &Entry, spec: &[&str], within: &str) {
-        let key = &entry.key;
-        if key.starts_with("x-") {
-            if nearest(key, ["x-brickyard"]).is_some() {
-                let found = Diagnostic::warning(codes::UNKNOWN_KEY, format!("unknown key `{key}`"))
-                    .hint("did you mean `x-brickyard`?");
-                self.report(found, &entry.key_place);
-            }
-            return;
-        }
-        if spec.contains(&key.as_str()) {
-            return self.unsupported(&format!("`{key}`"), &entry.key_place);
-        }
-        let mut found = Diagnostic::error(codes::UNKNOWN_KEY, format!("unknown key `{key}`"));
-        if let Some(name) = nearest(key, spec.iter().copied()) {
-            found = found.hint(format!("did you mean `{name}`?"));
-        }
-        let place = &entry.key_place;
-        self.diagnostics.push(found.at(&place.source, place.span.clone(), format!("in {within}")));
+    /// Reports what the engine ignores.
+    pub(crate) fn no_effect(&mut self, message: impl Into<String>, place: &Place) {
+        let found = Diagnostic::warning(codes::NO_EFFECT, message);
+        self.unsupported.push(found.at(&place.source, place.span.clone(), ""));
     }
 
     fn wrong_type(&mut self, what: &str, wanted: &str, node: &Node) {
@@ -172,10 +157,6 @@ impl Decoder<'_> {
 
     pub(crate) fn whole<T: FromStr>(&mut self, node: &Node, what: &str) -> Option<T> {
         self.parsed(node, what, "a whole number", |text| text.parse().ok())
-    }
-
-    pub(crate) fn boolean(&mut self, node: &Node, what: &str) -> Option<bool> {
-        self.parsed(node, what, "true or false", parse_bool)
     }
 
     pub(crate) fn duration_ms(&mut self, node: &Node, what: &str) -> Option<u64> {
@@ -251,14 +232,6 @@ impl Decoder<'_> {
         self.items(node, what).iter().filter_map(|node| self.text(node, &item)).collect()
     }
 
-    /// One text or a list of them.
-    pub(crate) fn one_or_more<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Node] {
-        match &node.kind {
-            Kind::Scalar { .. } if !node.is_null() => std::slice::from_ref(node),
-            _ => self.items(node, what),
-        }
-    }
-
     /// Key and value pairs from a mapping or a list of `KEY=VALUE`. A value is `None` where none
     /// was written.
     pub(crate) fn pairs(&mut self, node: &Node, what: &str) -> Vec<(String, Option<String>)> {
@@ -281,17 +254,6 @@ impl Decoder<'_> {
             }
         }
         pairs
-    }
-
-    /// An absolute path without `.` and `..`, from one that may be relative to the project.
-    pub(crate) fn path(&self, text: &str) -> Utf8PathBuf {
-        let home = || self.environment.get("HOME");
-        match (text.strip_prefix('~'), home()) {
-            (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => {
-                clean(&Utf8Path::new(home).join(rest.trim_start_matches('/')))
-            }
-            _ => clean(&self.directory.join(text)),
-        }
     }
 
     /// A path inside an instance.
@@ -326,37 +288,7 @@ pub(crate) fn read_text(files: &dyn Files, path: &Utf8Path) -> Result<String, St
     String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned())
 }
 
-/// Removes `.`, `..` and doubled slashes by the text alone.
-pub(crate) fn clean(path: &Utf8Path) -> Utf8PathBuf {
-    use camino::Utf8Component;
-    let mut out = Utf8PathBuf::new();
-    for part in path.components() {
-        match part {
-            Utf8Component::CurDir => {}
-            Utf8Component::ParentDir => {
-                out.pop();
-            }
-            part => out.push(part),
-        }
-    }
-    out
-}
-
-/// Booleans as YAML 1.1 and 1.2 write them.
-fn parse_bool(text: &str) -> Option<bool> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "yes" | "on" | "y" => Some(true),
-        "false" | "no" | "off" | "n" => Some(false),
-        _ => None,
-    }
-}
-
 fn parse_cpus(text: &str) -> Option<u64> {
     let cores: f64 = text.parse().ok()?;
     (cores.is_finite() && (0.0..1e6).contains(&cores)).then_some((cores * 1000.0).round() as u64)
-}
-
-/// A source for a file that was read besides the Compose file.
-pub(crate) fn source_of(path: &str, text: String) -> Arc<Source> {
-    Source::new(path, text)
 }

@@ -1,22 +1,19 @@
-//! `volumes` and `tmpfs` of a service.
+//! What is mounted into an instance: `volumes`, `tmpfs`, `volumes_from`, files of secrets and configs.
 
 use brickyard_core::VolumeName;
 use brickyard_core::size::parse_bytes;
 use brickyard_core::spec::{Mount, MountKind};
+use camino::Utf8Path;
 
 use super::service::Reading;
 use super::{Decoder, Spot};
 use crate::codes;
-use crate::spec_keys;
-use crate::tree::{Kind, Node};
+use crate::tree::Node;
+use crate::types::{Reload, Template};
 
 pub(super) fn volumes(d: &mut Decoder<'_>, reading: &mut Reading<'_>, node: &Node) {
-    for item in d.items(node, "`volumes`") {
-        let mount = match &item.kind {
-            Kind::Mapping(_) => long(d, item),
-            Kind::Scalar { .. } | Kind::Sequence(_) => short(d, item),
-        };
-        if let Some(mount) = mount {
+    for item in node.items() {
+        if let Some(mount) = mount(d, item) {
             add(d, reading, mount, item);
         }
     }
@@ -35,109 +32,44 @@ fn add(d: &mut Decoder<'_>, reading: &mut Reading<'_>, mount: Mount, node: &Node
     mounts.push(mount);
 }
 
-/// `SOURCE:TARGET[:MODES]`.
-fn short(d: &mut Decoder<'_>, node: &Node) -> Option<Mount> {
-    let text = d.text(node, "an item of `volumes`")?;
-    let mut parts = text.splitn(3, ':');
-    let source = parts.next().unwrap_or_default().to_owned();
-    let Some(target) = parts.next().map(str::to_owned) else {
-        d.unsupported("a volume without a name", &node.place);
-        return None;
-    };
-    let mut read_only = false;
-    for mode in parts.next().unwrap_or("rw").split(',') {
-        match mode {
-            "ro" => read_only = true,
-            "rw" => {}
-            _ => d.unsupported(&format!("the volume mode `{mode}`"), &node.place),
-        }
-    }
-    let target = d.inner_path(&target, "a volume's target", &node.place);
-    let kind = if source.starts_with(['.', '/', '~']) {
-        let source = d.path(&source);
-        MountKind::Bind { source, create: true }
-    } else {
-        let name = d.name::<VolumeName>(&source, &node.place)?;
-        MountKind::Volume { name }
-    };
-    Some(Mount { target, kind, read_only })
-}
-
-#[derive(Clone, Copy)]
-enum Type {
-    Volume,
-    Bind,
-    Tmpfs,
-}
-
-#[derive(Default)]
-struct Options {
-    create: bool,
-    size_bytes: Option<u64>,
-    mode: Option<u32>,
-}
-
-fn long(d: &mut Decoder<'_>, node: &Node) -> Option<Mount> {
-    let types = [("volume", Type::Volume), ("bind", Type::Bind), ("tmpfs", Type::Tmpfs)];
-    let (mut kind, mut source, mut target, mut read_only) = (None, None, None, false);
-    let mut options = Options { create: true, ..Options::default() };
-    for entry in d.entries(node, "an item of `volumes`") {
-        let value = &entry.value;
-        match entry.key.as_str() {
-            "type" => kind = d.word(value, "`type`", &types),
-            "source" => source = d.text(value, "`source`"),
-            "target" => {
-                let text = d.text(value, "`target`")?;
-                target = Some(d.inner_path(&text, "`target`", &value.place));
+fn mount(d: &mut Decoder<'_>, node: &Node) -> Option<Mount> {
+    let of = |key: &str| node.get(key).and_then(Node::as_text);
+    let target = node.get("target")?;
+    let target = d.inner_path(target.as_text()?, "a volume's target", &target.place);
+    let kind = match (of("type")?, of("source")) {
+        ("tmpfs", _) => {
+            let number = |key: &str| node.at(&["tmpfs", key]).and_then(Node::as_text);
+            MountKind::Tmpfs {
+                size_bytes: number("size").and_then(parse_bytes).filter(|bytes| *bytes > 0),
+                mode: number("mode").and_then(|mode| mode.parse().ok()),
             }
-            "read_only" => read_only = d.boolean(value, "`read_only`").unwrap_or(false),
-            "bind" | "volume" | "tmpfs" => mount_options(d, &mut options, &entry.key, value),
-            _ => d.unknown_key(entry, spec_keys::MOUNT, "`volumes`"),
         }
-    }
-    for (key, missing) in [("type", kind.is_none()), ("target", target.is_none())] {
-        if missing && node.get(key).is_none() {
-            d.error(codes::MISSING_KEY, format!("`{key}` is missing"), &node.place);
+        ("bind", Some(source)) => {
+            let create = node.at(&["bind", "create_host_path"]).and_then(Node::as_text);
+            MountKind::Bind { source: source.into(), create: create != Some("false") }
         }
-    }
-    let kind = match (kind?, source) {
-        (Type::Tmpfs, _) => MountKind::Tmpfs { size_bytes: options.size_bytes, mode: options.mode },
-        (Type::Bind | Type::Volume, None) => {
-            d.error(codes::MISSING_KEY, "`source` is missing", &node.place);
+        ("volume", Some(source)) => {
+            MountKind::Volume { name: d.name::<VolumeName>(source, &node.place)? }
+        }
+        ("volume", None) => {
+            d.unsupported("a volume without a name", &node.place);
             return None;
         }
-        (Type::Bind, Some(source)) => {
-            MountKind::Bind { source: d.path(&source), create: options.create }
+        // Its source is missing, which is found elsewhere.
+        ("bind", None) => return None,
+        (other, _) => {
+            d.unsupported(&format!("a mount of the type `{other}`"), &node.place);
+            return None;
         }
-        (Type::Volume, Some(source)) => MountKind::Volume { name: d.name(&source, &node.place)? },
     };
-    Some(Mount { target: target?, kind, read_only })
+    Some(Mount { target, kind, read_only: of("read_only") == Some("true") })
 }
 
-fn mount_options(d: &mut Decoder<'_>, options: &mut Options, kind: &str, node: &Node) {
-    let within = format!("`{kind}`");
-    for entry in d.entries(node, &within) {
-        let value = &entry.value;
-        match (kind, entry.key.as_str()) {
-            ("bind", "create_host_path") => {
-                options.create = d.boolean(value, "`create_host_path`").unwrap_or(true);
-            }
-            ("tmpfs", "size") => options.size_bytes = d.bytes(value, "`size`"),
-            ("tmpfs", "mode") => options.mode = d.mode(value),
-            ("bind", _) => d.unknown_key(entry, spec_keys::MOUNT_BIND, &within),
-            ("tmpfs", _) => d.unknown_key(entry, spec_keys::MOUNT_TMPFS, &within),
-            _ => d.unknown_key(entry, spec_keys::MOUNT_VOLUME, &within),
-        }
-    }
-}
-
-/// `tmpfs: PATH[:OPTIONS]`, one or a list.
+/// `tmpfs: PATH[:OPTIONS]`.
 pub(super) fn tmpfs(d: &mut Decoder<'_>, reading: &mut Reading<'_>, node: &Node) {
-    for item in d.one_or_more(node, "`tmpfs`") {
-        let Some(text) = d.text(item, "an item of `tmpfs`") else {
-            continue;
-        };
-        let (path, options) = text.split_once(':').unwrap_or((&text, ""));
+    for item in node.items() {
+        let text = item.as_text().unwrap_or_default();
+        let (path, options) = text.split_once(':').unwrap_or((text, ""));
         let target = d.inner_path(path, "`tmpfs`", &item.place);
         let (mut size_bytes, mut mode, mut read_only) = (None, None, false);
         for option in options.split(',').filter(|option| !option.is_empty()) {
@@ -164,8 +96,85 @@ pub(super) fn tmpfs(d: &mut Decoder<'_>, reading: &mut Reading<'_>, node: &Node)
             }
         }
         let kind = MountKind::Tmpfs { size_bytes, mode };
-        let mount = Mount { target, kind, read_only };
-        add(d, reading, mount, item);
+        add(d, reading, Mount { target, kind, read_only }, item);
+    }
+}
+
+/// `shm_size`: the size of what processes share.
+pub(super) fn shared_memory(d: &mut Decoder<'_>, reading: &mut Reading<'_>, node: &Node) {
+    let size_bytes = node.as_text().and_then(parse_bytes).filter(|bytes| *bytes > 0);
+    let kind = MountKind::Tmpfs { size_bytes, mode: Some(0o1777) };
+    add(d, reading, Mount { target: "/dev/shm".into(), kind, read_only: false }, node);
+}
+
+/// Files of secrets and configs of a service, which are seen read-only.
+pub(super) fn granted(d: &mut Decoder<'_>, reading: &mut Reading<'_>, node: &Node, kind: &str) {
+    for item in node.items() {
+        let of = |key: &str| item.get(key).and_then(Node::as_text);
+        let Some(source) = of("source") else {
+            continue;
+        };
+        let root = d.root;
+        let Some(defined) = root.at(&[kind, source]) else {
+            continue;
+        };
+        let one = kind.trim_end_matches('s');
+        let default = format!("/{source}");
+        let target = of("target").unwrap_or(&default);
+        let target = match target.starts_with('/') {
+            true => target.to_owned(),
+            false => format!("/{target}"),
+        };
+        let target = d.inner_path(&target, &format!("a {one}'s target"), &item.place);
+        let text_of = |key: &str| defined.get(key).and_then(Node::as_text);
+        if let Some(file) = text_of("file") {
+            let kind = MountKind::Bind { source: file.into(), create: false };
+            add(d, reading, Mount { target, kind, read_only: true }, item);
+        } else if let Some(text) = text_of("content") {
+            reading.service.templates.push(constant(source, text, &target));
+        } else {
+            let message = format!("the {one} `{source}`, which is not a file of the host,");
+            d.unsupported(&message, &item.place);
+        }
+    }
+}
+
+/// A file that is the same whatever changes.
+fn constant(name: &str, text: &str, dest: &Utf8Path) -> Template {
+    Template {
+        src: format!("the config `{name}`"),
+        text: text.replace("{{", "{{\"{{\"}}"),
+        dest: dest.to_owned(),
+        mode: 0o444,
+        uid: 0,
+        gid: 0,
+        check: None,
+        check_timeout_ms: crate::types::CHECK_TIMEOUT_MS,
+        reload: Reload::None,
+        reload_timeout_ms: crate::types::RELOAD_TIMEOUT_MS,
+    }
+}
+
+/// The mounts of other services, where a service has nothing of its own.
+pub(super) fn volumes_from(d: &mut Decoder<'_>, reading: &mut Reading<'_>, node: &Node) {
+    let root = d.root;
+    for item in node.items() {
+        let text = item.as_text().unwrap_or_default();
+        if text.starts_with("container:") {
+            d.unsupported("volumes of a container outside of the model", &item.place);
+            continue;
+        }
+        let (name, mode) = text.split_once(':').unwrap_or((text, "rw"));
+        let others = root.at(&["services", name, "volumes"]).map(Node::items).unwrap_or_default();
+        for other in others {
+            let Some(mount) = mount(d, other) else {
+                continue;
+            };
+            if reading.service.mounts.iter().all(|own| own.target != mount.target) {
+                let read_only = mount.read_only || mode == "ro";
+                add(d, reading, Mount { read_only, ..mount }, item);
+            }
+        }
     }
 }
 

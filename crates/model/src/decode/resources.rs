@@ -1,13 +1,14 @@
 //! Replicas and limits, which may be written in two places: on the service and below `deploy`.
 
+use brickyard_core::Diagnostic;
+
 use super::Decoder;
 use super::service::Reading;
 use crate::codes;
-use crate::spec_keys;
-use crate::tree::{Entry, Node, Place};
-use crate::types::{FailureAction, Service, UpdateConfig, UpdateOrder};
+use crate::tree::{Node, Place};
+use crate::types::{FailureAction, RestartPolicy, Service, UpdateConfig, UpdateOrder};
 
-/// Values with their keys and places, so that two that differ can be shown.
+/// Values with their places, so that two that differ can be shown.
 #[derive(Default)]
 pub(super) struct Scale {
     replicas: Vec<(u64, Place)>,
@@ -30,37 +31,36 @@ impl Scale {
         service.cpu_millis = cpus.filter(|millis| *millis > 0);
         service.pids_max = pids.filter(|count| *count > 0);
     }
+
+    /// `mem_limit`, `cpus`, `pids_limit` and `scale` of a service.
+    pub(super) fn service_key(&mut self, d: &mut Decoder<'_>, key: &str, node: &Node) {
+        let what = format!("`{key}`");
+        let place = || node.place.clone();
+        match key {
+            "mem_limit" => self.memory.extend(d.bytes(node, &what).map(|bytes| (bytes, place()))),
+            "cpus" => self.cpus.extend(d.cpu_millis(node, &what).map(|millis| (millis, place()))),
+            "pids_limit" => {
+                // Without a limit there is the default one; a bomb of processes stays inside.
+                if node.as_text() == Some("-1") {
+                    return d.unsupported("an unlimited number of processes", &node.place);
+                }
+                self.pids.extend(d.whole(node, &what).map(|count| (count, place())));
+            }
+            _ => self.replicas.extend(replicas(d, node)),
+        }
+    }
 }
 
 fn agreed(d: &mut Decoder<'_>, values: &[(u64, Place)], names: &str) -> Option<u64> {
-    let (first, _) = values.first()?;
-    if let Some((_, place)) = values.iter().find(|(value, _)| value != first) {
+    let (first, there) = values.first()?;
+    if let Some((_, here)) = values.iter().find(|(value, _)| value != first) {
         let message = format!("{names} say different things");
-        d.error(codes::CONFLICT, message, place);
+        let found = Diagnostic::error(codes::CONFLICT, message)
+            .at(&here.source, here.span.clone(), "")
+            .at(&there.source, there.span.clone(), "");
+        d.diagnostics.push(found);
     }
     Some(*first)
-}
-
-/// `mem_limit`, `cpus`, `pids_limit` and `scale` of a service.
-pub(super) fn service_key(d: &mut Decoder<'_>, scale: &mut Scale, entry: &Entry) {
-    let node = &entry.value;
-    let place = node.place.clone();
-    match entry.key.as_str() {
-        "mem_limit" => {
-            let bytes = d.bytes(node, "`mem_limit`");
-            scale.memory.extend(bytes.map(|bytes| (bytes, place)));
-        }
-        "cpus" => {
-            let millis = d.cpu_millis(node, "`cpus`");
-            scale.cpus.extend(millis.map(|millis| (millis, place)));
-        }
-        "pids_limit" => {
-            let wanted = "a whole number; an unlimited one is not supported";
-            let count = d.parsed(node, "`pids_limit`", wanted, |text| text.parse().ok());
-            scale.pids.extend(count.map(|count| (count, place)));
-        }
-        _ => scale.replicas.extend(replicas(d, node)),
-    }
 }
 
 fn replicas(d: &mut Decoder<'_>, node: &Node) -> Option<(u64, Place)> {
@@ -70,25 +70,35 @@ fn replicas(d: &mut Decoder<'_>, node: &Node) -> Option<(u64, Place)> {
 
 /// `deploy`.
 pub(super) fn deploy(d: &mut Decoder<'_>, reading: &mut Reading<'_>, node: &Node) {
-    for entry in d.entries(node, "`deploy`") {
+    for entry in node.entries() {
         match entry.key.as_str() {
+            "mode" => mode(d, &entry.value),
             "replicas" => reading.scale.replicas.extend(replicas(d, &entry.value)),
             "update_config" => update_config(d, &mut reading.service.update, &entry.value),
             "resources" => {
-                for entry in d.entries(&entry.value, "`resources`") {
-                    match entry.key.as_str() {
-                        "limits" => limits(d, &mut reading.scale, &entry.value),
-                        _ => d.unknown_key(entry, spec_keys::RESOURCES, "`resources`"),
-                    }
+                if let Some(node) = entry.value.get("limits") {
+                    limits(d, &mut reading.scale, node);
                 }
             }
-            _ => d.unknown_key(entry, spec_keys::DEPLOY, "`deploy`"),
+            // What the service itself says counts more, as in Compose.
+            "restart_policy" if !reading.is_restart_written => {
+                restart_policy(d, &mut reading.service, &entry.value);
+            }
+            _ => {}
         }
     }
 }
 
+fn mode(d: &mut Decoder<'_>, node: &Node) {
+    let words = [("replicated", false), ("global", true)];
+    if let Some(true) = d.word(node, "`mode`", &words) {
+        let message = "`deploy.mode` has no effect: `global` is one instance on one machine";
+        d.no_effect(message, &node.place);
+    }
+}
+
 fn limits(d: &mut Decoder<'_>, scale: &mut Scale, node: &Node) {
-    for entry in d.entries(node, "`limits`") {
+    for entry in node.entries() {
         let node = &entry.value;
         let place = node.place.clone();
         match entry.key.as_str() {
@@ -104,9 +114,25 @@ fn limits(d: &mut Decoder<'_>, scale: &mut Scale, node: &Node) {
                 let count = d.whole(node, "`pids`");
                 scale.pids.extend(count.map(|count| (count, place)));
             }
-            _ => d.unknown_key(entry, spec_keys::LIMITS, "`limits`"),
+            _ => {}
         }
     }
+}
+
+fn restart_policy(d: &mut Decoder<'_>, service: &mut Service, node: &Node) {
+    let most = node.get("max_attempts");
+    let retries_max = most.and_then(|node| d.whole(node, "`max_attempts`"));
+    let words = [
+        ("none", RestartPolicy::No),
+        ("on-failure", RestartPolicy::OnFailure { retries_max }),
+        ("any", RestartPolicy::UnlessStopped),
+    ];
+    let condition = node.get("condition");
+    let policy = condition.and_then(|node| d.word(node, "`condition`", &words));
+    service.restart = match condition {
+        Some(_) => policy.unwrap_or(RestartPolicy::No),
+        None => RestartPolicy::UnlessStopped,
+    };
 }
 
 fn update_config(d: &mut Decoder<'_>, update: &mut UpdateConfig, node: &Node) {
@@ -116,7 +142,7 @@ fn update_config(d: &mut Decoder<'_>, update: &mut UpdateConfig, node: &Node) {
         ("continue", FailureAction::Continue),
         ("rollback", FailureAction::Rollback),
     ];
-    for entry in d.entries(node, "`update_config`") {
+    for entry in node.entries() {
         let node = &entry.value;
         let what = format!("`{}`", entry.key);
         match entry.key.as_str() {
@@ -140,7 +166,7 @@ fn update_config(d: &mut Decoder<'_>, update: &mut UpdateConfig, node: &Node) {
                 let permille = ratio.map(|ratio| (ratio * 1000.0).round() as u32);
                 update.max_failure_permille = permille.unwrap_or(update.max_failure_permille);
             }
-            _ => d.unknown_key(entry, spec_keys::UPDATE_CONFIG, "`update_config`"),
+            _ => {}
         }
     }
 }

@@ -1,12 +1,12 @@
 //! One service: the dispatch over its keys, and the keys that are simple.
 
-use brickyard_core::{Diagnostic, ServiceName};
+use brickyard_core::ServiceName;
+use camino::Utf8PathBuf;
 
 use super::{Decoder, Spot, Wishes, brickyard, environment, health, mounts, network, resources};
+use crate::canonical::{clean, is_remote};
 use crate::codes;
-use crate::shell_words;
-use crate::spec_keys;
-use crate::tree::{Entry, Kind, Node};
+use crate::tree::{Entry, Node};
 use crate::types::{
     Build, Condition, Dependency, FailureAction, RestartPolicy, Service, UpdateConfig, UpdateOrder,
 };
@@ -64,7 +64,8 @@ pub(super) struct Reading<'n> {
     pub service: Service,
     pub wishes: Wishes,
     pub scale: resources::Scale,
-    pub environment: environment::Layers,
+    /// Whether `restart` is there, which counts more than `deploy.restart_policy`.
+    pub is_restart_written: bool,
 }
 
 /// Decodes a service.
@@ -74,19 +75,17 @@ pub(super) fn service(d: &mut Decoder<'_>, name: &ServiceName, node: &Node) -> (
         service: empty(),
         wishes: Wishes::default(),
         scale: resources::Scale::default(),
-        environment: environment::Layers::default(),
+        is_restart_written: node.get("restart").is_some(),
     };
-    let within = format!("service `{name}`");
-    for entry in d.entries(node, &within) {
-        // `key:` without a value is the same as no key at all.
-        if entry.value.is_null() && spec_keys::SERVICE.contains(&entry.key.as_str()) {
-            continue;
-        }
+    for entry in node.entries() {
         if !plain_key(d, &mut reading, entry) && !grouped_key(d, &mut reading, entry) {
-            d.unknown_key(entry, spec_keys::SERVICE, &within);
+            only_one_way(d, entry);
         }
     }
-    reading.service.environment = reading.environment.merged();
+    // Last, so that what the service itself mounts is known.
+    if let Some(node) = node.get("volumes_from") {
+        mounts::volumes_from(d, &mut reading, node);
+    }
     reading.scale.apply(d, &mut reading.service);
     (reading.service, reading.wishes)
 }
@@ -99,8 +98,8 @@ fn plain_key(d: &mut Decoder<'_>, reading: &mut Reading<'_>, entry: &Entry) -> b
     match entry.key.as_str() {
         "image" => service.image = d.text(node, &what).filter(|image| !image.is_empty()),
         "build" => service.build = build(d, node),
-        "command" => service.command = command(d, node, &what),
-        "entrypoint" => service.entrypoint = command(d, node, &what),
+        "command" => service.command = Some(d.texts(node, &what)),
+        "entrypoint" => service.entrypoint = Some(d.texts(node, &what)),
         "restart" => service.restart = restart(d, node).unwrap_or(RestartPolicy::No),
         "user" => service.user = d.text(node, &what),
         "working_dir" => {
@@ -112,9 +111,10 @@ fn plain_key(d: &mut Decoder<'_>, reading: &mut Reading<'_>, entry: &Entry) -> b
         "stop_grace_period" => {
             service.stop_grace_ms = d.duration_ms(node, &what).unwrap_or(STOP_GRACE_MS);
         }
-        "read_only" => service.read_only = d.boolean(node, &what).unwrap_or(false),
+        "read_only" => service.read_only = node.as_text() == Some("true"),
         "cap_add" => service.cap_add = capabilities(d, node, &what),
         "cap_drop" => service.cap_drop = capabilities(d, node, &what),
+        "environment" => service.environment = environment::environment(d, node),
         "labels" => {
             let pairs = d.pairs(node, &what).into_iter();
             service.labels = pairs.map(|(key, value)| (key, value.unwrap_or_default())).collect();
@@ -128,17 +128,19 @@ fn plain_key(d: &mut Decoder<'_>, reading: &mut Reading<'_>, entry: &Entry) -> b
 fn grouped_key(d: &mut Decoder<'_>, reading: &mut Reading<'_>, entry: &Entry) -> bool {
     let node = &entry.value;
     match entry.key.as_str() {
-        "environment" => environment::environment(d, reading, node),
-        "env_file" => environment::env_file(d, reading, node),
         "ports" => network::ports(d, reading, node),
         "expose" => network::expose(d, reading, node),
         "links" => network::links(d, reading, node),
+        "networks" => network::networks(d, node),
+        "network_mode" => network::mode(d, node),
         "depends_on" => depends_on(d, reading, node),
         "healthcheck" => health::healthcheck(d, &mut reading.service, node),
         "volumes" => mounts::volumes(d, reading, node),
         "tmpfs" => mounts::tmpfs(d, reading, node),
+        "shm_size" => mounts::shared_memory(d, reading, node),
+        "secrets" | "configs" => mounts::granted(d, reading, node, &entry.key),
         "mem_limit" | "cpus" | "pids_limit" | "scale" => {
-            resources::service_key(d, &mut reading.scale, entry);
+            reading.scale.service_key(d, &entry.key, node);
         }
         "deploy" => resources::deploy(d, reading, node),
         "x-brickyard" => brickyard::service(d, reading, node),
@@ -147,62 +149,58 @@ fn grouped_key(d: &mut Decoder<'_>, reading: &mut Reading<'_>, entry: &Entry) ->
     true
 }
 
-fn build(d: &mut Decoder<'_>, node: &Node) -> Option<Build> {
-    let mut context = ".".to_owned();
-    let mut dockerfile = "Dockerfile".to_owned();
-    let mut target = None;
-    let mut args = Vec::new();
-    let mut context_place = &node.place;
-    if let Kind::Scalar { .. } = node.kind {
-        context = d.text(node, "`build`")?;
-    } else {
-        for entry in d.entries(node, "`build`") {
-            let what = format!("`{}`", entry.key);
-            match entry.key.as_str() {
-                "context" => {
-                    context = d.text(&entry.value, &what)?;
-                    context_place = &entry.value.place;
-                }
-                "dockerfile" => dockerfile = d.text(&entry.value, &what)?,
-                "target" => target = d.text(&entry.value, &what),
-                "args" => args = d.pairs(&entry.value, &what),
-                _ => d.unknown_key(entry, spec_keys::BUILD, "`build`"),
-            }
+/// Keys of which the engine has one value, whatever a service says.
+fn only_one_way(d: &mut Decoder<'_>, entry: &Entry) {
+    let text = entry.value.as_text().unwrap_or_default();
+    let is_so = match entry.key.as_str() {
+        "cgroup" => text == "private",
+        "ipc" => matches!(text, "private" | "shareable"),
+        "privileged" | "use_api_socket" => text != "true",
+        "security_opt" => {
+            let mut items = entry.value.items().iter().filter_map(Node::as_text);
+            let held = ["no-new-privileges", "no-new-privileges:true", "no-new-privileges=true"];
+            items.all(|item| held.contains(&item))
         }
+        "pull_policy" => {
+            if !matches!(text, "never" | "missing" | "build") {
+                let message = format!("`pull_policy: {text}` has no effect: nothing is pulled yet");
+                d.no_effect(message, &entry.value.place);
+            }
+            true
+        }
+        _ => true,
+    };
+    if !is_so {
+        let what = if text.is_empty() { String::new() } else { format!(": {text}") };
+        d.unsupported(&format!("`{}{what}`", entry.key), &entry.value.place);
     }
-    if context.contains("://") || context.starts_with("git@") {
-        d.unsupported("a build context that is not a directory", context_place);
-        return None;
-    }
-    let context = d.path(&context);
-    let environment = d.environment;
-    let args = args
-        .into_iter()
-        .filter_map(|(key, value)| {
-            let value = value.or_else(|| environment.get(&key).cloned())?;
-            Some((key, value))
-        })
-        .collect();
-    Some(Build { dockerfile: super::clean(&context.join(dockerfile)), context, target, args })
 }
 
-fn command(d: &mut Decoder<'_>, node: &Node, what: &str) -> Option<Vec<String>> {
-    if !matches!(node.kind, Kind::Scalar { .. }) {
-        return Some(d.texts(node, what));
+fn build(d: &mut Decoder<'_>, node: &Node) -> Option<Build> {
+    let of = |key: &str| node.get(key).and_then(Node::as_text);
+    let Some(context) = node.get("context") else {
+        let message = "`build` has no `context`";
+        d.error(codes::MISSING_KEY, message, &node.place);
+        return None;
+    };
+    let text = context.as_text()?;
+    if is_remote(text) {
+        d.unsupported("a build context that is not a directory", &context.place);
+        return None;
     }
-    let text = d.text(node, what)?;
-    let words = shell_words::split(&text);
-    match &words {
-        None => d.bad_value(format!("{what} has a quote that is never closed"), &node.place),
-        Some(words) if shell_words::wants_a_shell(words) => {
-            let message = format!("no shell reads {what}: its operators are passed on as words");
-            let found = Diagnostic::warning(codes::NO_EFFECT, message)
-                .hint("for a shell's operators write [\"/bin/sh\", \"-c\", \"...\"]");
-            d.report(found, &node.place);
-        }
-        Some(_) => {}
+    if of("privileged") == Some("true") {
+        d.unsupported("a privileged build", &node.place);
     }
-    words
+    let args = node.get("args").map(Node::entries).unwrap_or_default();
+    let args = args.iter().filter_map(|entry| {
+        // One without a value that nobody has given is the Dockerfile's own.
+        let is_given = !entry.value.is_null();
+        is_given.then(|| (entry.key.clone(), entry.value.as_text().unwrap_or_default().to_owned()))
+    });
+    let context = Utf8PathBuf::from(text);
+    let dockerfile = clean(&context.join(of("dockerfile").unwrap_or("Dockerfile")));
+    let target = of("target").map(str::to_owned);
+    Some(Build { dockerfile, context, target, args: args.collect() })
 }
 
 fn restart(d: &mut Decoder<'_>, node: &Node) -> Option<RestartPolicy> {
@@ -249,54 +247,27 @@ fn capabilities(d: &mut Decoder<'_>, node: &Node, what: &str) -> Vec<String> {
 }
 
 fn depends_on(d: &mut Decoder<'_>, reading: &mut Reading<'_>, node: &Node) {
-    if let Kind::Sequence(items) = &node.kind {
-        for item in items {
-            let Some(text) = d.text(item, "an item of `depends_on`") else {
-                continue;
-            };
-            if let Some(other) = d.name::<ServiceName>(&text, &item.place) {
-                let spot = Spot::Dependency(reading.name.clone(), other.clone());
-                d.places.insert(spot, item.place.clone());
-                let dependency = Dependency {
-                    condition: Condition::ServiceStarted,
-                    restart: false,
-                    required: true,
-                };
-                reading.service.depends_on.insert(other, dependency);
-            }
-        }
-        return;
-    }
-    for entry in d.entries(node, "`depends_on`") {
-        if let Some(other) = d.name::<ServiceName>(&entry.key, &entry.key_place) {
-            let spot = Spot::Dependency(reading.name.clone(), other.clone());
-            d.places.insert(spot, entry.key_place.clone());
-            let dependency = dependency(d, entry);
-            reading.service.depends_on.insert(other, dependency);
-        }
-    }
-}
-
-fn dependency(d: &mut Decoder<'_>, entry: &Entry) -> Dependency {
-    let mut dependency =
-        Dependency { condition: Condition::ServiceStarted, restart: false, required: true };
     let conditions = [
         ("service_started", Condition::ServiceStarted),
         ("service_healthy", Condition::ServiceHealthy),
         ("service_completed_successfully", Condition::ServiceCompletedSuccessfully),
     ];
-    let within = format!("`depends_on` of `{}`", entry.key);
-    for entry in d.entries(&entry.value, &within) {
-        let node = &entry.value;
-        match entry.key.as_str() {
-            "condition" => {
-                let condition = d.word(node, "`condition`", &conditions);
-                dependency.condition = condition.unwrap_or(dependency.condition);
-            }
-            "restart" => dependency.restart = d.boolean(node, "`restart`").unwrap_or(false),
-            "required" => dependency.required = d.boolean(node, "`required`").unwrap_or(true),
-            _ => d.unknown_key(entry, spec_keys::DEPENDENCY, &within),
-        }
+    for entry in node.entries() {
+        let Some(other) = d.name::<ServiceName>(&entry.key, &entry.key_place) else {
+            continue;
+        };
+        let spot = Spot::Dependency(reading.name.clone(), other.clone());
+        d.places.insert(spot, entry.key_place.clone());
+        let condition = entry.value.get("condition");
+        let condition = condition.and_then(|node| d.word(node, "`condition`", &conditions));
+        let is = |key: &str, wanted: &str| {
+            entry.value.get(key).and_then(Node::as_text).is_some_and(|text| text == wanted)
+        };
+        let dependency = Dependency {
+            condition: condition.unwrap_or(Condition::ServiceStarted),
+            restart: is("restart", "true"),
+            required: !is("required", "false"),
+        };
+        reading.service.depends_on.insert(other, dependency);
     }
-    dependency
 }

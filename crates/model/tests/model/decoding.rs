@@ -2,7 +2,6 @@
 
 use brickyard_core::EndpointName;
 use brickyard_core::spec::{Mount, MountKind, ProbeKind};
-use brickyard_model::to_yaml;
 use brickyard_model::types::{Condition, Reload, RestartPolicy, UpdateOrder};
 use insta::assert_debug_snapshot;
 
@@ -107,17 +106,22 @@ fn every_supported_key_is_read() {
 
 #[test]
 fn the_config_output_loads_to_the_same_system() {
-    let mut first = everything().system();
-    let yaml = to_yaml(&first);
-    let mut second = everything().file("compose.yaml", &yaml).system();
+    let loaded = everything().load();
+    let (model, mut first) = (loaded.model.unwrap(), loaded.system.unwrap());
+    let yaml = model.to_yaml(true);
+    let again = everything().file("compose.yaml", &yaml).load();
+    let (model, mut second) = (again.model.unwrap(), again.system.unwrap());
     for system in [&mut first, &mut second] {
         for service in system.services.values_mut() {
             for template in service.environment_templates.values_mut() {
                 template.place.clear();
             }
+            // Paths are absolute in what is shown.
+            service.templates.iter_mut().for_each(|template| template.src.clear());
         }
     }
     assert_eq!(first, second, "{yaml}");
+    assert_eq!(model.to_yaml(true), yaml);
 }
 
 #[test]

@@ -33,11 +33,11 @@ networks: {}
 volumes: {dat: {driver: local}}
 ";
     assert_snapshot!(findings(text), @r#"
-    2:1 BY0117 warning `version` is obsolete and has no effect (remove it)
+    2:1 BY0117 warning `version` has no effect: it is obsolete
     3:1 BY0102 unknown key `service` (did you mean `services`?)
     5:3 BY0107 service `web` has neither `image` nor `build`
     6:5 BY0102 unknown key `iamge` (did you mean `image`?)
-    7:5 BY0103 `privileged` is not supported yet
+    7:17 BY0103 the native engine cannot honour `privileged: true`
     8:5 BY0102 unknown key `replicas`
     9:13 BY0106 `http` is no port: the container's port is not a number or range
     10:14 BY0106 `allways` is no value for `restart`: it is one of no, always, unless-stopped, on-failure, on-failure:N (did you mean `always`?)
@@ -45,25 +45,22 @@ volumes: {dat: {driver: local}}
     12:25 BY0106 a `test` list is [NONE], [CMD, PROGRAM, ...] or [CMD-SHELL, TEXT]
     12:32 BY0102 unknown key `intervall` (did you mean `interval`?)
     13:18 BY0113 service `web` depends on `caches`, which is not defined (a service named `cache` exists; did you mean that?)
-    14:24 BY0106 `x` is no value for the number of replicas: it must be a whole number
-    14:27 BY0103 `mode` is not supported yet
+    14:24 BY0106 `x` is no value for `replicas`: it must be a whole number
+    14:33 BY0117 warning `deploy.mode` has no effect: `global` is one instance on one machine
     14:64 BY0106 `first` is no value for `order`: it is one of stop-first, start-first
     15:15 BY0113 service `web` uses the volume `data`, which is not declared (a volume named `dat` exists; did you mean that?)
-    15:29 BY0106 a volume's target must be an absolute path without `..`, not `relative`
     15:29 BY0113 service `web` uses the volume `x`, which is not declared (declare it on the top level: `volumes: {x: {}}`)
-    15:43 BY0107 `target` is missing
-    15:50 BY0106 `npipe` is no value for `type`: it is one of volume, bind, tmpfs
+    15:29 BY0106 a volume's target must be an absolute path without `..`, not `relative`
+    15:43 BY0107 an item of `volumes` has no `target`
     17:7 BY0102 unknown key `provide` (did you mean `provides`?)
     18:18 BY0107 endpoint `http` has no `port`
     19:15 BY0116 `cache` provides no endpoint (add `provides: {NAME: PORT}` to `cache`'s x-brickyard)
-    19:27 BY0103 a line to another system is not supported yet
+    19:27 BY0103 the native engine cannot honour a line to another system
     20:25 BY0100 `missing.tmpl` cannot be read: there is no file `/project/missing.tmpl`
     20:45 BY0106 `dest` must be an absolute path without `..`, not `etc/x`
     20:60 BY0106 `hup` is no value for `reload`: it is one of none, restart
     21:7 BY0102 `config` belongs into the top-level `x-brickyard`
     23:3 BY0112 `bad name` is not a service name: it starts with a letter or digit and goes on with at most 62 of a-z A-Z 0-9 . _ -
-    24:1 BY0103 `networks` is not supported yet
-    25:17 BY0103 `driver` is not supported yet
     "#);
 }
 
@@ -80,7 +77,7 @@ services:
         - {src: t, dest: /v, check: [x], check_time: 1s}
 ";
     let yard = Yard::new(text).file("/project/t", "");
-    assert_snapshot!(shown(&yard.load().diagnostics), @"
+    assert_snapshot!(shown(&yard.load().findings()), @"
     6:45 BY0106 `check_timeout` without `check` bounds nothing
     6:88 BY0106 `reload_timeout` without `reload: {exec: [...]}` bounds nothing
     7:57 BY0106 `check_timeout` must be longer than nothing
@@ -153,10 +150,10 @@ services:
 x-brickyard: {config: {a/b: 1, a: {b: 2}, brickyard: {x: 1}}, external: {mail: {smtp: host}}}
 ";
     let yard = Yard::new(text).file("/project/t", "");
-    assert_snapshot!(shown(&yard.load().diagnostics), @r#"
+    assert_snapshot!(shown(&yard.load().findings()), @r#"
     4:25 3:25 BY0115 the host port 80 is published twice
     4:33 3:33 BY0115 the host port 81 is published twice
-    4:119 BY0115 `mem_limit` and `deploy.resources.limits.memory` say different things
+    4:77 4:119 BY0115 `mem_limit` and `deploy.resources.limits.memory` say different things
     5:3 BY0115 `mail` is a service and an external box at once
     5:81 5:61 BY0115 two templates of `mail` write `/t`
     6:36 BY0104 the configuration key `/a/b` is set twice
@@ -201,14 +198,14 @@ fn files_that_cannot_be_read() {
     let mut yard = Yard::new("services: {a: {image: i, env_file: [x.env, gone.env]}}\n")
         .file("/project/x.env", "A=1\nB B\n");
     yard.env_files = vec!["other.env".into()];
-    assert_snapshot!(shown(&yard.load().diagnostics), @r#"
+    assert_snapshot!(shown(&yard.load().findings()), @r#"
      BY0100 the env file `other.env` cannot be read: there is no file `/project/other.env`
     1:44 BY0100 `gone.env` cannot be read: there is no file `/project/gone.env`
     x.env:2:1 BY0111 `=` is missing after `B`
     "#);
     yard.files = brickyard_core::MemoryFiles::default();
     yard.env_files.clear();
-    assert_snapshot!(shown(&yard.load().diagnostics), @" BY0100 the Compose file cannot be read: there is no file `compose.yaml`");
+    assert_snapshot!(shown(&yard.load().findings()), @" BY0100 the Compose file cannot be read: there is no file `compose.yaml`");
 }
 
 #[test]
@@ -238,12 +235,12 @@ x-bricyard: {}
     9:13 BY0105 `labels` must be a mapping, and this is text
     10:22 BY0105 `A` must be text, and this is a list
     11:15 BY0106 `a_b` is no value for `hostname`: it must be a host name: letters, digits, `-` and `.`, at most 63 characters
-    12:13 BY0103 the tmpfs option `size=x` is not supported yet
+    12:13 BY0103 the native engine cannot honour the tmpfs option `size=x`
     12:24 BY0115 `/a` is mounted twice
     13:14 BY0106 `70000` is no value for `expose`: it must be a port or a range, as 80, 80/tcp or 8000-8003
-    14:18 BY0103 a `healthcheck` without `test` is not supported yet
-    15:15 BY0103 a volume without a name is not supported yet
-    16:12 BY0103 a build context that is not a directory is not supported yet
+    14:18 BY0103 the native engine cannot honour a `healthcheck` without `test`
+    15:15 BY0103 the native engine cannot honour a volume without a name
+    16:12 BY0103 the native engine cannot honour a build context that is not a directory
     17:5 BY0102 warning unknown key `x-bricyard` (did you mean `x-brickyard`?)
     "#);
 }

@@ -6,6 +6,7 @@ mod decoding;
 mod derivation;
 mod errors;
 mod graph;
+mod manual;
 mod merging;
 mod names;
 mod robustness;

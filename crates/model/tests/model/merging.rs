@@ -23,13 +23,13 @@ fn later_files_count_more_and_see_their_own_variables() {
 fn mistakes_are_shown_in_the_file_that_has_them() {
     let base = "services:\n  web: {image: i}\n";
     let yard = Yard::new(base).over("b.yaml", "services:\n  web: {imag: j}\n");
-    let found = yard.load().diagnostics;
+    let found = yard.load().findings();
     assert_eq!(found[0].labels[0].source.name, "b.yaml");
     assert!(shown(&found).contains("unknown key `imag`"), "{}", shown(&found));
     let absent = Yard::new(base).over("c.yaml", "services: {}\n");
     let mut gone = absent;
     gone.files = brickyard_core::MemoryFiles::default().with("compose.yaml", base);
-    let found = gone.load().diagnostics;
+    let found = gone.load().findings();
     assert!(
         shown(&found).contains("cannot be read: there is no file `c.yaml`"),
         "{}",

@@ -29,7 +29,7 @@ fn the_name_given_by_hand_wins_then_the_variable_then_the_file_then_the_director
 
 #[test]
 fn a_bad_name_is_shown() {
-    let found = Yard::new("name: Big\nservices: {}\n").load().diagnostics;
+    let found = Yard::new("name: Big\nservices: {}\n").load().findings();
     assert!(shown(&found).starts_with("1:7 BY0112 `Big` is not a system name"));
 }
 

@@ -31,22 +31,24 @@ x-brickyard: {config: {a: {b: c}}, external: {m: {s: 'h:1'}}}
 ";
 
 fn try_it(text: &str) {
-    let loaded = Yard::new(text).file("/project/t", "x").file("/project/.env", text).load();
-    for found in &loaded.diagnostics {
+    let mut loaded = Yard::new(text).file("/project/t", "x").file("/project/.env", text).load();
+    let system = loaded.system.take();
+    let findings = loaded.findings();
+    for found in &findings {
         assert!(!found.render(false).is_empty());
         for label in &found.labels {
             assert!(label.span.start <= label.span.end, "{found:?}");
             assert!(label.span.end <= label.source.text.len(), "{found:?}");
         }
     }
-    let has_errors = loaded.diagnostics.iter().any(brickyard_core::Diagnostic::is_error);
-    assert_eq!(loaded.system.is_none(), has_errors);
+    let has_errors = findings.iter().any(brickyard_core::Diagnostic::is_error);
+    assert_eq!(system.is_none(), has_errors);
 }
 
 #[test]
 fn the_valid_file_is_valid() {
     let loaded = Yard::new(VALID).file("/project/t", "x").load();
-    assert_eq!(crate::yard::shown(&loaded.diagnostics), "");
+    assert_eq!(crate::yard::shown(&loaded.findings()), "");
 }
 
 proptest! {

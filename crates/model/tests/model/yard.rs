@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use brickyard_core::{Diagnostic, MemoryFiles};
 use brickyard_model::types::{Service, System};
-use brickyard_model::{Input, Loaded, load};
+use brickyard_model::{Input, Loaded, Options, load};
 
 /// Files below `/project`, and variables.
 pub(crate) struct Yard {
@@ -14,6 +14,8 @@ pub(crate) struct Yard {
     paths: Vec<camino::Utf8PathBuf>,
     pub(crate) name: Option<String>,
     pub(crate) directory: &'static str,
+    pub(crate) profiles: Vec<String>,
+    pub(crate) options: Options,
 }
 
 impl Yard {
@@ -25,6 +27,8 @@ impl Yard {
             name: None,
             paths: vec!["compose.yaml".into()],
             directory: "/project",
+            profiles: Vec::new(),
+            options: Options::default(),
         }
     }
 
@@ -52,14 +56,17 @@ impl Yard {
             environment: &self.environment,
             env_files: &self.env_files,
             name: self.name.as_deref(),
+            profiles: &self.profiles,
+            options: self.options,
         })
     }
 
     /// The system of files without any finding.
     pub(crate) fn system(&self) -> System {
-        let loaded = self.load();
-        assert_eq!(shown(&loaded.diagnostics), "");
-        loaded.system.expect("no error, so a system")
+        let mut loaded = self.load();
+        let system = loaded.system.take();
+        assert_eq!(shown(&loaded.findings()), "");
+        system.expect("no error, so a system")
     }
 }
 
@@ -83,7 +90,7 @@ fn indented(lines: &str) -> String {
 
 /// What is found in one file, a line each.
 pub(crate) fn findings(compose: &str) -> String {
-    shown(&Yard::new(compose).load().diagnostics)
+    shown(&Yard::new(compose).load().findings())
 }
 
 /// What is found in a service `web` with these lines, a line each.

@@ -1,0 +1,383 @@
+//! A file written out in full: every key known, every value of its shape, short ways of writing
+//! replaced by long ones, paths absolute.
+//!
+//! It works on the tree of one file, before files are put together, so that a mistake is found in the
+//! file that has it and a path starts at the directory of its file. [`complete`] adds what is implied
+//! afterwards: a default in one file must not count more than what another one says.
+
+mod scalar;
+mod short;
+
+pub(crate) use scalar::{clean, is_remote};
+pub(crate) use short::port_range;
+
+use brickyard_core::diagnostic::nearest;
+use brickyard_core::{Diagnostic, Diagnostics};
+use camino::Utf8Path;
+
+use crate::codes;
+use crate::spec::{Rule, Section, Shape, Short};
+use crate::tree::{Entry, Kind, Node, Tag};
+
+/// Longest list after ranges are written out: all ports of one protocol and more than anybody lists.
+const ITEMS_MAX: usize = 70_000;
+
+/// What the tree of one file is written out with.
+pub(crate) struct Canonical<'a> {
+    /// Where its relative paths start.
+    pub directory: &'a Utf8Path,
+    /// What `~` stands for, where it is known.
+    pub home: Option<&'a str>,
+    /// Whether variables stay as they are written, so that a value may be anything yet.
+    pub keeps_variables: bool,
+    /// Where findings go.
+    pub diagnostics: &'a mut Diagnostics,
+}
+
+impl Canonical<'_> {
+    /// Writes out what has these keys. What is wrong is reported and taken away.
+    pub(crate) fn section(&mut self, node: &mut Node, section: &'static Section, within: &str) {
+        if !matches!(node.kind, Kind::Mapping(_)) && !node.is_null() {
+            self.wrong_type(within, "a mapping", node);
+            node.kind = Kind::Mapping(Vec::new());
+        }
+        let is_written = !node.is_null();
+        self.before(node, section);
+        if let Some(entries) = node.entries_mut() {
+            entries.retain_mut(|entry| self.entry(entry, section, within));
+        }
+        for key in section.required.iter().filter(|key| is_written && node.get(key).is_none()) {
+            let message = format!("{within} has no `{key}`");
+            let found = Diagnostic::error(codes::MISSING_KEY, message);
+            self.report(found, node);
+        }
+        self.after(node, section);
+    }
+
+    /// Whether an entry is kept.
+    fn entry(&mut self, entry: &mut Entry, section: &Section, within: &str) -> bool {
+        let Some(key) = section.key(&entry.key) else {
+            if entry.key == "x-brickyard" {
+                self.extension(&mut entry.value);
+            }
+            return self.unknown_key(entry, section, within);
+        };
+        if entry.value.tag == Some(Tag::Reset) {
+            return true;
+        }
+        // `key:` without a value is the same as no key at all.
+        if entry.value.is_null() {
+            return false;
+        }
+        self.value(&mut entry.value, &key.shape, &format!("`{}`", entry.key))
+    }
+
+    /// Writes out a value; whether it is one is returned.
+    fn value(&mut self, node: &mut Node, shape: &Shape, what: &str) -> bool {
+        match shape {
+            Shape::Any => true,
+            Shape::Section(section) => {
+                let within = if section.name.starts_with('`') { section.name } else { what };
+                self.section(node, section, within);
+                true
+            }
+            Shape::Short(short, long) => match short::is_short(*short, node) {
+                true => self.expanded(node, *short, long, what),
+                false => self.value(node, long, what),
+            },
+            Shape::OneOrMore(_) if matches!(node.kind, Kind::Scalar { .. } | Kind::Mapping(_)) => {
+                let only = node.clone();
+                node.kind = Kind::Sequence(vec![Node { tag: None, ..only }]);
+                self.value(node, shape, what)
+            }
+            Shape::List(item) | Shape::OneOrMore(item) => {
+                let Kind::Sequence(items) = &mut node.kind else {
+                    self.wrong_type(what, "a list", node);
+                    return false;
+                };
+                self.items(items, item, what);
+                true
+            }
+            Shape::Map(value) => self.map(node, value, what),
+            Shape::Pairs => self.pairs(node, what),
+            _ => self.scalar(node, shape, what),
+        }
+    }
+
+    /// Writes out the items of a list, some of which may stand for several.
+    fn items(&mut self, items: &mut Vec<Node>, shape: &Shape, what: &str) {
+        let item_what = format!("an item of {what}");
+        let (short, long) = match shape {
+            Shape::Short(short, long) => (Some(*short), *long),
+            _ => (None, shape),
+        };
+        for item in std::mem::take(items) {
+            let expanded = match short.filter(|short| short::is_short(*short, &item)) {
+                Some(short) => self.expand(&item, short, &item_what).unwrap_or_default(),
+                None => vec![item],
+            };
+            for mut item in expanded {
+                if items.len() == ITEMS_MAX {
+                    let message = format!("{what} has more than {ITEMS_MAX} items");
+                    return self.bad_value(message, &item);
+                }
+                if self.value(&mut item, long, &item_what) {
+                    items.push(item);
+                }
+            }
+        }
+    }
+
+    /// A value in its short way, written out.
+    fn expanded(&mut self, node: &mut Node, short: Short, long: &Shape, what: &str) -> bool {
+        let tag = node.tag;
+        let Some([only]) =
+            self.expand(node, short, what).map(<[Node; 1]>::try_from).and_then(Result::ok)
+        else {
+            return false;
+        };
+        *node = Node { tag, ..only };
+        self.value(node, long, what)
+    }
+
+    fn map(&mut self, node: &mut Node, shape: &Shape, what: &str) -> bool {
+        if !matches!(node.kind, Kind::Mapping(_)) {
+            self.wrong_type(what, "a mapping", node);
+            return false;
+        }
+        let named = |name: &str| match shape {
+            Shape::Section(section) if !section.name.starts_with('`') => {
+                let kind = section.name.split_once(' ').map_or(section.name, |(_, kind)| kind);
+                format!("{kind} `{name}`")
+            }
+            _ => format!("`{name}`"),
+        };
+        let Kind::Mapping(entries) = &mut node.kind else {
+            return false;
+        };
+        entries.retain_mut(|entry| {
+            // Nothing may be said of a name.
+            let is_kept = entry.value.tag == Some(Tag::Reset) || entry.value.is_null();
+            is_kept || self.value(&mut entry.value, shape, &named(&entry.key))
+        });
+        true
+    }
+
+    fn pairs(&mut self, node: &mut Node, what: &str) -> bool {
+        match &mut node.kind {
+            Kind::Sequence(items) => {
+                let item_what = format!("an item of {what}");
+                items.retain_mut(|item| self.scalar(item, &Shape::Text, &item_what));
+                node.kind = Kind::Mapping(short::assignments(items));
+                true
+            }
+            Kind::Mapping(entries) => {
+                entries.retain_mut(|entry| {
+                    let is_kept = entry.value.tag == Some(Tag::Reset) || entry.value.is_null();
+                    is_kept
+                        || self.scalar(&mut entry.value, &Shape::Text, &format!("`{}`", entry.key))
+                });
+                true
+            }
+            Kind::Scalar { .. } => {
+                self.wrong_type(what, "a mapping", node);
+                false
+            }
+        }
+    }
+
+    /// What keys mean to each other, before their shapes are looked at.
+    fn before(&mut self, node: &mut Node, section: &Section) {
+        if !matches!(section.rule, Rule::External | Rule::Volume) {
+            return;
+        }
+        let Some(external) =
+            node.get("external").filter(|value| matches!(value.kind, Kind::Mapping(_)))
+        else {
+            return;
+        };
+        let (place, name) = (external.place.clone(), external.get("name").cloned());
+        match (name, node.get("name")) {
+            (Some(former), Some(name)) if !former.says_the_same(name) => {
+                let message = "`name` and the former `external: {name: ...}` say different things";
+                let found = Diagnostic::error(codes::CONFLICT, message);
+                self.diagnostics.push(found.at(&place.source, place.span.clone(), ""));
+            }
+            (Some(former), None) => node.put("name", former),
+            _ => {}
+        }
+        node.put("external", Node::literal_at(&place, "true"));
+    }
+
+    /// What keys mean to each other, where it has to do with the file that they stand in.
+    fn after(&mut self, node: &mut Node, section: &Section) {
+        let is = |node: &Node, key: &str, wanted: &str| {
+            node.get(key).and_then(Node::as_text).is_some_and(|text| text == wanted)
+        };
+        match section.rule {
+            Rule::Mount if is(node, "type", "bind") => {
+                if let Some(source) = node.get_mut("source") {
+                    self.scalar(source, &Shape::Path, "`source`");
+                }
+            }
+            Rule::Volume if is(node, "driver", "local") => {
+                if let Some(options) = node.get_mut("driver_opts")
+                    && is(options, "o", "bind")
+                    && let Some(device) = options.get_mut("device")
+                {
+                    self.scalar(device, &Shape::Path, "`device`");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Of our own extension, the files of templates are paths.
+    fn extension(&mut self, node: &mut Node) {
+        let Some(Kind::Sequence(templates)) = node.get_mut("templates").map(|node| &mut node.kind)
+        else {
+            return;
+        };
+        for template in templates {
+            if let Some(source) = template.get_mut("src").filter(|node| node.as_text().is_some()) {
+                self.scalar(source, &Shape::Path, "`src`");
+            }
+        }
+    }
+
+    /// Reports a key that nothing knows. Extension keys pass, as in Compose.
+    fn unknown_key(&mut self, entry: &Entry, section: &Section, within: &str) -> bool {
+        let (key, place) = (entry.key.as_str(), &entry.key_place);
+        let label = format!("in {within}");
+        if section.extensible && key.starts_with("x-") {
+            if key != "x-brickyard" && nearest(key, ["x-brickyard"]).is_some() {
+                let message = format!("unknown key `{key}`");
+                let found = Diagnostic::warning(codes::UNKNOWN_KEY, message)
+                    .hint("did you mean `x-brickyard`?");
+                self.diagnostics.push(found.at(&place.source, place.span.clone(), ""));
+            }
+            return true;
+        }
+        let mut found = Diagnostic::error(codes::UNKNOWN_KEY, format!("unknown key `{key}`"));
+        if let Some(name) = nearest(key, section.keys.iter().map(|key| key.name)) {
+            found = found.hint(format!("did you mean `{name}`?"));
+        }
+        self.diagnostics.push(found.at(&place.source, place.span.clone(), label));
+        false
+    }
+
+    fn wrong_type(&mut self, what: &str, wanted: &str, node: &Node) {
+        let is = match &node.kind {
+            Kind::Scalar { .. } if node.is_null() => "nothing",
+            Kind::Scalar { .. } => "text",
+            Kind::Sequence(_) => "a list",
+            Kind::Mapping(_) => "a mapping",
+        };
+        let message = format!("{what} must be {wanted}, and this is {is}");
+        self.report(Diagnostic::error(codes::WRONG_TYPE, message), node);
+    }
+
+    fn bad_value(&mut self, message: String, node: &Node) {
+        self.report(Diagnostic::error(codes::BAD_VALUE, message), node);
+    }
+
+    fn report(&mut self, found: Diagnostic, node: &Node) {
+        let place = &node.place;
+        self.diagnostics.push(found.at(&place.source, place.span.clone(), ""));
+    }
+}
+
+/// Adds what is implied where nothing is written, everywhere below a node.
+pub(crate) fn complete(node: &mut Node, shape: &Shape) {
+    match shape {
+        Shape::Section(section) => {
+            for entry in node.entries_mut().into_iter().flatten() {
+                if let Some(key) = section.key(&entry.key) {
+                    complete(&mut entry.value, &key.shape);
+                }
+            }
+            imply(node, section.rule);
+        }
+        Shape::Map(value) => {
+            let Kind::Mapping(entries) = &mut node.kind else {
+                return;
+            };
+            let values = entries.iter_mut().map(|entry| &mut entry.value);
+            let is_said = |node: &&mut Node| {
+                !node.is_null()
+                    || matches!(value, Shape::Section(section) if section.rule == Rule::Dependency)
+            };
+            values.filter(is_said).for_each(|node| complete(node, value));
+        }
+        Shape::List(item) | Shape::OneOrMore(item) => {
+            if let Kind::Sequence(items) = &mut node.kind {
+                items.iter_mut().for_each(|node| complete(node, item));
+            }
+        }
+        Shape::Short(_, long) if !matches!(node.kind, Kind::Scalar { .. }) => complete(node, long),
+        _ => {}
+    }
+}
+
+fn imply(node: &mut Node, rule: Rule) {
+    let place = node.place.clone();
+    let unless = |node: &mut Node, key: &str, value: Node| {
+        if node.get(key).is_none() {
+            node.put(key, value);
+        }
+    };
+    match rule {
+        Rule::Port => {
+            unless(node, "mode", Node::text_at(&place, "ingress"));
+            unless(node, "protocol", Node::text_at(&place, "tcp"));
+        }
+        Rule::Dependency => {
+            unless(node, "condition", Node::text_at(&place, "service_started"));
+            unless(node, "required", Node::literal_at(&place, "true"));
+        }
+        Rule::EnvFile => unless(node, "required", Node::literal_at(&place, "true")),
+        Rule::Secret => {
+            let source = node.get("source").and_then(Node::as_text).map(str::to_owned);
+            let mut target = source.unwrap_or_default();
+            if let Some(written) = node.get("target").and_then(Node::as_text) {
+                target = written.to_owned();
+            }
+            if !target.starts_with('/') {
+                node.put("target", Node::text_at(&place, format!("/run/secrets/{target}")));
+            }
+        }
+        Rule::DeviceRequest if node.get("device_ids").is_none() => {
+            unless(node, "count", Node::literal_at(&place, "-1"));
+        }
+        _ => {}
+    }
+}
+
+/// Puts keys into the order in which Compose shows them.
+pub(crate) fn order(node: &mut Node, shape: &Shape) {
+    match (shape, &mut node.kind) {
+        (Shape::Section(section), Kind::Mapping(entries)) => {
+            let rank = |name: &str| section.keys.iter().position(|key| key.name == name);
+            for entry in entries.iter_mut() {
+                if let Some(key) = section.key(&entry.key) {
+                    order(&mut entry.value, &key.shape);
+                }
+            }
+            entries.sort_by_cached_key(|entry| {
+                (rank(&entry.key).unwrap_or(usize::MAX), entry.key.clone())
+            });
+        }
+        (Shape::Map(value), Kind::Mapping(entries)) => {
+            entries.iter_mut().for_each(|entry| order(&mut entry.value, value));
+            entries.sort_by(|one, other| one.key.cmp(&other.key));
+        }
+        (Shape::Pairs, Kind::Mapping(entries)) => {
+            entries.sort_by(|one, other| one.key.cmp(&other.key));
+        }
+        (Shape::List(item) | Shape::OneOrMore(item), Kind::Sequence(items)) => {
+            items.iter_mut().for_each(|node| order(node, item));
+        }
+        (Shape::Short(_, long), _) => order(node, long),
+        _ => {}
+    }
+}

@@ -1,0 +1,69 @@
+//! What an engine does not do of what a model says, key by key.
+//!
+//! Keys of which the tables say that they are ignored or refused are found here. Where it depends on the
+//! value, decoding finds it: see [`Decoder::unsupported`](crate::decode::Decoder).
+
+use brickyard_core::{Diagnostic, Diagnostics};
+
+use crate::codes;
+use crate::spec::{Section, Shape, Support, TOP};
+use crate::tree::{Entry, Node};
+
+/// What the native engine ignores (warnings) and refuses (errors) in a model as it was written.
+pub(crate) fn findings(root: &Node) -> Diagnostics {
+    let mut diagnostics = Vec::new();
+    section(root, TOP, "", &mut diagnostics);
+    diagnostics
+}
+
+fn section(node: &Node, of: &Section, path: &str, diagnostics: &mut Diagnostics) {
+    for entry in node.entries() {
+        let Some(key) = of.key(&entry.key) else {
+            continue;
+        };
+        // What is switched off is as if it were not there.
+        let is_off = matches!(key.shape, Shape::Bool) && entry.value.as_text() == Some("false");
+        if is_off {
+            continue;
+        }
+        let path = match path {
+            "" => entry.key.clone(),
+            path => format!("{path}.{}", entry.key),
+        };
+        match key.native {
+            Support::Ignored(reason) => diagnostics.push(ignored(entry, &path, reason)),
+            Support::No(reason) => diagnostics.push(refused(entry, &path, reason)),
+            Support::Yes | Support::Partly(_) => {
+                value(&entry.value, &key.shape, &path, diagnostics);
+            }
+        }
+    }
+}
+
+fn value(node: &Node, shape: &Shape, path: &str, diagnostics: &mut Diagnostics) {
+    match shape {
+        // What belongs to a service is called by its key alone: the place says of which one it is.
+        Shape::Section(of) if of.name == "a service" => section(node, of, "", diagnostics),
+        Shape::Section(of) => section(node, of, path, diagnostics),
+        Shape::Map(inner) => {
+            node.entries().iter().for_each(|entry| value(&entry.value, inner, path, diagnostics));
+        }
+        Shape::List(item) | Shape::OneOrMore(item) => {
+            node.items().iter().for_each(|node| value(node, item, path, diagnostics));
+        }
+        Shape::Short(_, long) => value(node, long, path, diagnostics),
+        _ => {}
+    }
+}
+
+fn ignored(entry: &Entry, path: &str, reason: &str) -> Diagnostic {
+    let message = format!("`{path}` has no effect: {reason}");
+    let place = &entry.key_place;
+    Diagnostic::warning(codes::NO_EFFECT, message).at(&place.source, place.span.clone(), "")
+}
+
+fn refused(entry: &Entry, path: &str, reason: &str) -> Diagnostic {
+    let message = format!("the native engine cannot honour `{path}`: {reason}");
+    let place = &entry.key_place;
+    Diagnostic::error(codes::UNSUPPORTED, message).at(&place.source, place.span.clone(), "")
+}
