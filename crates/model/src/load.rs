@@ -224,6 +224,7 @@ fn resolved(input: &Input<'_>, mut root: Node, name: SystemName, loaded: &mut Lo
     let places = decoder.places;
     let mut system = derive::derive(draft, &places, &mut loaded.diagnostics);
     validate::validate(&mut system, &disabled, &places, &mut loaded.diagnostics);
+    validate::published_ports(&system, &places, &mut loaded.unsupported);
     loaded.system = Some(system);
     loaded.model = Some(Model::new(root, name));
 }

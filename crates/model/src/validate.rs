@@ -21,9 +21,17 @@ pub(crate) fn validate(
     let mut check = Check { disabled, places, diagnostics };
     check.dependencies(system);
     check.start_cycles(system);
-    check.published_ports(system);
     check.templates(system);
     check.externals(system);
+}
+
+/// Finds ports of the host that two services publish: one of them could not be run beside the other.
+pub(crate) fn published_ports(
+    system: &System,
+    places: &BTreeMap<Spot, Place>,
+    diagnostics: &mut Diagnostics,
+) {
+    Check { disabled: &BTreeMap::new(), places, diagnostics }.published_ports(system);
 }
 
 struct Check<'a> {

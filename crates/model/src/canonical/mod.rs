@@ -43,13 +43,13 @@ impl Canonical<'_> {
         }
         let is_written = !node.is_null();
         self.before(node, section);
-        if let Some(entries) = node.entries_mut() {
-            entries.retain_mut(|entry| self.entry(entry, section, within));
-        }
         for key in section.required.iter().filter(|key| is_written && node.get(key).is_none()) {
             let message = format!("{within} has no `{key}`");
             let found = Diagnostic::error(codes::MISSING_KEY, message);
             self.report(found, node);
+        }
+        if let Some(entries) = node.entries_mut() {
+            entries.retain_mut(|entry| self.entry(entry, section, within));
         }
         self.after(node, section);
     }
@@ -80,6 +80,10 @@ impl Canonical<'_> {
                 let within = if section.name.starts_with('`') { section.name } else { what };
                 self.section(node, section, within);
                 true
+            }
+            // Of a limit, the number alone is how it is shown.
+            Shape::Short(Short::Limit, _) if matches!(node.kind, Kind::Scalar { .. }) => {
+                self.scalar(node, &Shape::Int, what)
             }
             Shape::Short(short, long) => match short::is_short(*short, node) {
                 true => self.expanded(node, *short, long, what),

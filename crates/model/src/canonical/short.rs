@@ -16,8 +16,6 @@ pub(super) fn is_short(short: Short, node: &Node) -> bool {
     match &node.kind {
         Kind::Scalar { .. } => match short {
             Short::Names | Short::Dependencies | Short::Assignments | Short::Hosts => false,
-            // Of a limit, the number alone is how it is shown.
-            Short::Limit | Short::Gpus => true,
             _ => !node.is_null(),
         },
         Kind::Sequence(_) => matches!(
@@ -59,6 +57,7 @@ impl Canonical<'_> {
             Short::Extends => named("service"),
             Short::EnvFile | Short::Include => named("path"),
             Short::Config | Short::Secret => named("source"),
+            // How it is shown, too; it is not asked for.
             Short::Limit => node.clone(),
             Short::Command => return self.command(node, text, what).map(|node| vec![node]),
             Short::Test => {

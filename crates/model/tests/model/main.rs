@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod corpus;
 mod decoding;
 mod derivation;
 mod errors;
