@@ -5,6 +5,7 @@
 mod agent;
 mod bad_input;
 mod chaos;
+mod composed;
 mod copy;
 mod father;
 mod faults;

@@ -4,7 +4,7 @@
 //! filter is installed by our own hook) and no cgroup mount (its read-only flag is not honoured
 //! on v1).
 
-use brickyard_core::spec::InstanceSpec;
+use brickyard_core::spec::{InstanceSpec, Mount, MountKind};
 use serde_json::{Value, json};
 
 use super::cgroup::CPU_PERIOD_US;
@@ -85,7 +85,7 @@ pub(crate) fn config(spec: &InstanceSpec, context: &Context<'_>) -> Value {
                 "inheritable": [], "ambient": [],
             },
         },
-        "mounts": mounts(),
+        "mounts": mounts(shared_memory_bytes(spec)),
         "linux": {
             "cgroupsPath": context.cgroup,
             "namespaces": [
@@ -105,7 +105,25 @@ pub(crate) fn config(spec: &InstanceSpec, context: &Context<'_>) -> Value {
     })
 }
 
-fn mounts() -> Value {
+/// Room in `/dev/shm` where nobody says otherwise, as with other engines.
+const SHARED_MEMORY_BYTES: u64 = 64 << 20;
+
+/// Whether a mount says how large the memory is that processes share, which is there in any case.
+pub(super) fn is_shared_memory(mount: &Mount) -> bool {
+    mount.target == "/dev/shm" && matches!(mount.kind, MountKind::Tmpfs { .. })
+}
+
+fn shared_memory_bytes(spec: &InstanceSpec) -> u64 {
+    let wanted = spec.mounts.iter().find(|mount| is_shared_memory(mount));
+    let size = wanted.and_then(|mount| match mount.kind {
+        MountKind::Tmpfs { size_bytes, .. } => size_bytes,
+        MountKind::Volume { .. } | MountKind::Bind { .. } => None,
+    });
+    size.unwrap_or(SHARED_MEMORY_BYTES)
+}
+
+fn mounts(shared_memory_bytes: u64) -> Value {
+    let shared_memory = format!("size={shared_memory_bytes}");
     let secure = ["nosuid", "noexec", "nodev"];
     json!([
         {"destination": "/proc", "type": "proc", "source": "proc", "options": secure},
@@ -119,7 +137,7 @@ fn mounts() -> Value {
         },
         {
             "destination": "/dev/shm", "type": "tmpfs", "source": "shm",
-            "options": ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"],
+            "options": ["nosuid", "noexec", "nodev", "mode=1777", shared_memory],
         },
         {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": secure},
         {

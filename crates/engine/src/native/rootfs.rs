@@ -16,6 +16,7 @@ use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
+use super::bundle::is_shared_memory;
 use super::paths::{InstancePaths, Paths};
 use super::{copy, inside};
 use crate::{FileWrite, StartRequest};
@@ -47,7 +48,7 @@ pub(crate) fn mount(
         .map_err(context("mount the root file system"))?;
     let root = open_dir(&instance.rootfs())?;
     let rootfs = Rootfs { root, uid_base, limits: ResolveFlags::empty() };
-    for mount in &request.spec.mounts {
+    for mount in request.spec.mounts.iter().filter(|mount| !is_shared_memory(mount)) {
         rootfs
             .mount_inside(paths, request, mount, user_namespace)
             .map_err(context(format!("mount `{}`", mount.target)))?;
