@@ -148,9 +148,13 @@ async fn a_link_in_the_place_of_dev_stays_inside() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn volumes_do_not_cover_kernel_file_systems() {
     let bench = Cell::bench().await;
-    for target in ["/proc", "/proc/sys", "/sys/fs/cgroup", "/dev/shm", "/x/../proc"] {
+    let memory = MountKind::Tmpfs { size_bytes: None, mode: None };
+    let volume = MountKind::Volume { name: "data".parse().unwrap() };
+    let places = ["/proc", "/proc/sys", "/sys/fs/cgroup", "/dev/mqueue", "/x/../proc"];
+    let mounts = places.map(|place| (place, memory.clone()));
+    // Of the memory that processes share, the size may be said; nothing else may be in its place.
+    for (target, kind) in mounts.into_iter().chain([("/dev/shm", volume)]) {
         let mut request = bench.request("cell", &["sleep", "1000"]);
-        let kind = MountKind::Tmpfs { size_bytes: None, mode: None };
         request.spec.mounts.push(Mount { target: target.into(), kind, read_only: false });
         let refused = bench.engine.start(&request).await.unwrap_err().whole();
         let is_named = refused.contains("nothing can be mounted") || refused.contains("`..`");
