@@ -177,7 +177,7 @@ async fn run(ui: &Ui, context: &Context, command: &Command) -> Result<(), Comman
         Command::Ls(args) => commands::ls::run(ui, context, args).await,
         Command::Port(args) => commands::port::run(ui, context, args).await,
         Command::Logs(args) => commands::logs::run(ui, context, args).await,
-        Command::Exec(args) => commands::exec::run(ui, context, args).await,
+        Command::Exec(args) => commands::exec::run(context, args).await,
         Command::Run(args) => commands::run::run(ui, context, args).await,
         Command::Cp(args) => commands::cp::run(ui, context, args).await,
         Command::Restart(args) => commands::restart::run(ui, context, args).await,

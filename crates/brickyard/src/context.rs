@@ -125,14 +125,21 @@ impl Context {
     }
 
     /// The system that is meant: by name, by file, or because it is the only one that runs.
-    pub(crate) async fn key(&self, ui: &Ui) -> Result<EnvironmentKey, CommandError> {
+    pub(crate) async fn key(&self) -> Result<EnvironmentKey, CommandError> {
         let environment = self.environment_name()?;
         let of = |system: SystemName| EnvironmentKey { system, environment: environment.clone() };
         if let Some(name) = &self.global.project_name {
             return name.parse().map(of).map_err(|err| CommandError::usage(format!("{err}")));
         }
         let no_file = match self.model_files() {
-            Ok(_) => return self.model(ui).map(|system| of(system.name)),
+            // What runs can be looked at and ended whatever the engine makes of the model by now.
+            Ok(_) => {
+                let loaded = self.loaded(Options::default())?;
+                return match loaded.model {
+                    Some(model) => Ok(of(model.name().clone())),
+                    None => Err(CommandError::Findings(loaded.diagnostics)),
+                };
+            }
             Err(err) => err,
         };
         let all: Vec<EnvironmentView> = match self.client()?.get("/v1/environments").await {
@@ -155,11 +162,8 @@ impl Context {
     }
 
     /// An environment that runs.
-    pub(crate) async fn show(
-        &self,
-        ui: &Ui,
-    ) -> Result<(EnvironmentKey, EnvironmentView), CommandError> {
-        let key = self.key(ui).await?;
+    pub(crate) async fn show(&self) -> Result<(EnvironmentKey, EnvironmentView), CommandError> {
+        let key = self.key().await?;
         let view = self.get(&key, "").await?;
         Ok((key, view))
     }
@@ -177,11 +181,8 @@ impl Context {
     }
 
     /// An environment that runs, with one-off containers in it.
-    pub(crate) async fn show_all(
-        &self,
-        ui: &Ui,
-    ) -> Result<(EnvironmentKey, EnvironmentView), CommandError> {
-        let (key, mut view) = self.show(ui).await?;
+    pub(crate) async fn show_all(&self) -> Result<(EnvironmentKey, EnvironmentView), CommandError> {
+        let (key, mut view) = self.show().await?;
         view.instances.extend(self.one_offs(&key).await?);
         Ok((key, view))
     }

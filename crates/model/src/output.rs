@@ -23,6 +23,12 @@ impl Model {
         Self { root, name }
     }
 
+    /// The system's name.
+    #[must_use]
+    pub fn name(&self) -> &SystemName {
+        &self.name
+    }
+
     /// The model as a tree.
     #[must_use]
     pub fn root(&self) -> &Node {

@@ -76,7 +76,7 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &CpArgs) -> Result<(),
                 .hint("write INSTANCE:PATH for one of them"));
         }
     };
-    let (key, view) = context.show_all(ui).await?;
+    let (key, view) = context.show_all().await?;
     let name = targets::with_index(target, args.index);
     let chosen = match args.all && !is_out {
         true => targets::instances(&key, &view, &[name])?,

@@ -33,7 +33,7 @@ impl DownArgs {
 }
 
 pub(crate) async fn run(ui: &Ui, context: &Context, args: &DownArgs) -> Result<(), CommandError> {
-    let key = context.key(ui).await?;
+    let key = context.key().await?;
     let client = context.client()?;
     let nothing = || ui.say(&format!("nothing runs in /{}/{}", key.system, key.environment));
     let mut tries = 0;

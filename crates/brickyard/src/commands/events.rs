@@ -35,7 +35,7 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &EventsArgs) -> Result
     let patterns = match args.addresses.is_empty() {
         true => Vec::new(),
         false => {
-            let key = context.key(ui).await?;
+            let key = context.key().await?;
             let here = brickyard_core::Address::environment(&key.system, &key.environment);
             let parse = |text: &String| brickyard_core::Pattern::parse_in(&here, text);
             args.addresses.iter().map(parse).collect()

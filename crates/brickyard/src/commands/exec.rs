@@ -15,7 +15,6 @@ use crate::context::Context;
 use crate::error::CommandError;
 use crate::relay::{self, Relay};
 use crate::terminal::{self, End};
-use crate::ui::Ui;
 
 /// Run a command in a running instance
 ///
@@ -57,8 +56,8 @@ pub(crate) struct ExecArgs {
     command: Vec<String>,
 }
 
-pub(crate) async fn run(ui: &Ui, context: &Context, args: &ExecArgs) -> Result<(), CommandError> {
-    let (key, view) = context.show_all(ui).await?;
+pub(crate) async fn run(context: &Context, args: &ExecArgs) -> Result<(), CommandError> {
+    let (key, view) = context.show_all().await?;
     let instance = targets::instance(&key, &view, &targets::with_index(&args.target, args.index))?;
     if instance.state != "running" {
         return Err(targets::does_not_run(instance));

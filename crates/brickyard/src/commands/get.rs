@@ -19,7 +19,7 @@ pub(crate) struct GetArgs {
 }
 
 pub(crate) async fn run(ui: &Ui, context: &Context, args: &GetArgs) -> Result<(), CommandError> {
-    let key = context.key(ui).await?;
+    let key = context.key().await?;
     let data = data(context, &key).await?;
     let name = set::config_key(&args.key);
     let found = data.config.get(&name).or_else(|| data.registry.get(&name));

@@ -26,7 +26,7 @@ pub(crate) struct ImagesArgs {
 }
 
 pub(crate) async fn run(ui: &Ui, context: &Context, args: &ImagesArgs) -> Result<(), CommandError> {
-    let (key, view) = context.show(ui).await?;
+    let (key, view) = context.show().await?;
     let images = context.images()?;
     let chosen = targets::instances(&key, &view, &args.targets)?;
     let mut sizes: BTreeMap<Digest, Option<u64>> = BTreeMap::new();

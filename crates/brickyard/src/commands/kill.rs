@@ -31,7 +31,7 @@ pub(crate) struct KillArgs {
 pub(crate) async fn run(ui: &Ui, context: &Context, args: &KillArgs) -> Result<(), CommandError> {
     let number = signal_number(&args.signal)
         .ok_or_else(|| CommandError::usage(format!("`{}` is not a signal", args.signal)))?;
-    let (key, view) = context.show_all(ui).await?;
+    let (key, view) = context.show_all().await?;
     let engine = context.engine()?;
     if number == SIGKILL {
         let (targets, one_offs) = targets::split(&key, &view, &args.targets)?;

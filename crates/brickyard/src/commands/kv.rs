@@ -28,7 +28,7 @@ enum KvCommand {
 
 pub(crate) async fn run(ui: &Ui, context: &Context, args: &KvArgs) -> Result<(), CommandError> {
     let KvCommand::Ls { prefix } = &args.command;
-    let key = context.key(ui).await?;
+    let key = context.key().await?;
     let data = get::data(context, &key).await?;
     let all: std::collections::BTreeMap<&String, &String> = data
         .config

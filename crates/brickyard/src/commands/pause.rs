@@ -22,7 +22,7 @@ pub(crate) struct PauseArgs {
 }
 
 pub(crate) async fn run(ui: &Ui, context: &Context, args: &PauseArgs) -> Result<(), CommandError> {
-    let (key, view) = context.show(ui).await?;
+    let (key, view) = context.show().await?;
     let targets = targets::slots(&key, &view, &args.targets)?;
     let command = Command::Pause { targets };
     follow::send(ui, &context.client()?, &key, &command).await?;

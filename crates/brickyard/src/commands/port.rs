@@ -26,7 +26,7 @@ pub(crate) struct PortArgs {
 }
 
 pub(crate) async fn run(ui: &Ui, context: &Context, args: &PortArgs) -> Result<(), CommandError> {
-    let (key, view) = context.show(ui).await?;
+    let (key, view) = context.show().await?;
     let target = targets::with_index(&args.service, args.index);
     let instance = targets::instance(&key, &view, &target)?;
     let wanted = format!("{}/{}", args.private_port, args.protocol);

@@ -42,7 +42,7 @@ pub(crate) struct PsArgs {
 
 pub(crate) async fn run(ui: &Ui, context: &Context, args: &PsArgs) -> Result<(), CommandError> {
     let states = states(args)?;
-    let key = context.key(ui).await?;
+    let key = context.key().await?;
     let path = Context::path(&key, "");
     let view: Option<EnvironmentView> = match context.client()?.get(&path).await {
         Ok(view) => Some(view),

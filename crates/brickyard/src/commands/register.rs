@@ -27,7 +27,7 @@ pub(crate) async fn run(
     context: &Context,
     args: &RegisterArgs,
 ) -> Result<(), CommandError> {
-    let key = context.key(ui).await?;
+    let key = context.key().await?;
     let changes = std::collections::BTreeMap::from([(args.endpoint.clone(), args.at.clone())]);
     follow::send(ui, &context.client()?, &key, &Command::Register { changes }).await?;
     let text = match &args.at {

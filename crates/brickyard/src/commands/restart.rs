@@ -26,7 +26,7 @@ pub(crate) async fn run(
     context: &Context,
     args: &RestartArgs,
 ) -> Result<(), CommandError> {
-    let (key, view) = context.show(ui).await?;
+    let (key, view) = context.show().await?;
     let targets = targets::slots(&key, &view, &args.targets)?;
     let command = Command::Restart { targets, grace_ms: targets::grace_ms(args.timeout) };
     follow::send(ui, &context.client()?, &key, &command).await?;

@@ -32,7 +32,7 @@ pub(crate) struct RmArgs {
 }
 
 pub(crate) async fn run(ui: &Ui, context: &Context, args: &RmArgs) -> Result<(), CommandError> {
-    let (key, view) = context.show_all(ui).await?;
+    let (key, view) = context.show_all().await?;
     let goes = |instance: &&InstanceView| {
         args.stop || matches!(instance.state.as_str(), "stopped" | "exited" | "refused")
     };

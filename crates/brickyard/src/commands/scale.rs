@@ -18,7 +18,7 @@ pub(crate) struct ScaleArgs {
 }
 
 pub(crate) async fn run(ui: &Ui, context: &Context, args: &ScaleArgs) -> Result<(), CommandError> {
-    let (key, _) = context.show(ui).await?;
+    let (key, _) = context.show().await?;
     let command = Command::Scale { replicas: targets::counts(&args.counts)? };
     follow::send(ui, &context.client()?, &key, &command).await?;
     ui.say(&format!("{} {}", ui.paint(Role::Good, "scaled"), args.counts.join(" ")));

@@ -26,7 +26,7 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &SetArgs) -> Result<()
             .ok_or_else(|| CommandError::usage(format!("`{pair}` is not KEY=VALUE")))?;
         changes.insert(config_key(name), Some(value.to_owned()));
     }
-    let key = context.key(ui).await?;
+    let key = context.key().await?;
     let done = follow::send(ui, &context.client()?, &key, &Command::Config { changes }).await?;
     ui.say(&format!(
         "{} {} (config revision {})",

@@ -19,7 +19,7 @@ pub(crate) struct StartArgs {
 }
 
 pub(crate) async fn run(ui: &Ui, context: &Context, args: &StartArgs) -> Result<(), CommandError> {
-    let (key, view) = context.show(ui).await?;
+    let (key, view) = context.show().await?;
     let targets = targets::slots(&key, &view, &args.targets)?;
     let command = Command::Start { targets };
     follow::send(ui, &context.client()?, &key, &command).await?;

@@ -66,11 +66,11 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &StatsArgs) -> Result<
     let engine = context.engine()?;
     let machine_bytes = machine_memory();
     let mut before: BTreeMap<InstanceId, Look> = BTreeMap::new();
-    look(ui, context, args, &engine, &mut before).await?;
+    look(context, args, &engine, &mut before).await?;
     tokio::time::sleep(FIRST_INTERVAL).await;
     let mut clear = CLEAR;
     loop {
-        let rows = look(ui, context, args, &engine, &mut before).await?;
+        let rows = look(context, args, &engine, &mut before).await?;
         if ui.json {
             ui.json_value(&rows.iter().map(|row| json(row, machine_bytes)).collect::<Vec<_>>());
         } else {
@@ -98,13 +98,12 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &StatsArgs) -> Result<
 
 /// Looks at all that are chosen; CPU time is compared with the look before.
 async fn look(
-    ui: &Ui,
     context: &Context,
     args: &StatsArgs,
     engine: &impl Engine,
     before: &mut BTreeMap<InstanceId, Look>,
 ) -> Result<Vec<Row>, CommandError> {
-    let (key, view) = context.show_all(ui).await?;
+    let (key, view) = context.show_all().await?;
     let chosen = match args.all {
         true => targets::instances(&key, &view, &args.targets)?,
         false => targets::running(&key, &view, &args.targets)?,

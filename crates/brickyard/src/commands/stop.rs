@@ -22,7 +22,7 @@ pub(crate) struct StopArgs {
 }
 
 pub(crate) async fn run(ui: &Ui, context: &Context, args: &StopArgs) -> Result<(), CommandError> {
-    let (key, view) = context.show(ui).await?;
+    let (key, view) = context.show().await?;
     let targets = targets::slots(&key, &view, &args.targets)?;
     let command = Command::Stop { targets, grace_ms: targets::grace_ms(args.timeout) };
     follow::send(ui, &context.client()?, &key, &command).await?;

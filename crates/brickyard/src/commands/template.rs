@@ -262,7 +262,7 @@ async fn explain_service(
     context: &Context,
     service: &ServiceName,
 ) -> Result<(), CommandError> {
-    let key = context.key(ui).await?;
+    let key = context.key().await?;
     let files: Vec<FileStateView> = context.get(&key, &format!("/files/{service}")).await?;
     let mut causes: BTreeMap<(String, String), (String, String)> = BTreeMap::new();
     let mut events =

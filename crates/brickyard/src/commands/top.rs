@@ -27,7 +27,7 @@ pub(crate) struct TopArgs {
 }
 
 pub(crate) async fn run(ui: &Ui, context: &Context, args: &TopArgs) -> Result<(), CommandError> {
-    let (key, view) = context.show_all(ui).await?;
+    let (key, view) = context.show_all().await?;
     let engine = context.engine()?;
     let mut rows = Vec::new();
     let mut values = Vec::new();

@@ -23,7 +23,7 @@ pub(crate) async fn run(
     context: &Context,
     args: &UnpauseArgs,
 ) -> Result<(), CommandError> {
-    let (key, view) = context.show(ui).await?;
+    let (key, view) = context.show().await?;
     let targets = targets::slots(&key, &view, &args.targets)?;
     let command = Command::Unpause { targets };
     follow::send(ui, &context.client()?, &key, &command).await?;

@@ -18,7 +18,7 @@ pub(crate) struct UnsetArgs {
 }
 
 pub(crate) async fn run(ui: &Ui, context: &Context, args: &UnsetArgs) -> Result<(), CommandError> {
-    let key = context.key(ui).await?;
+    let key = context.key().await?;
     let data = super::get::data(context, &key).await?;
     let mut changes = std::collections::BTreeMap::new();
     for name in &args.keys {

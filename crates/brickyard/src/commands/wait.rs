@@ -30,7 +30,7 @@ pub(crate) struct WaitArgs {
 }
 
 pub(crate) async fn run(ui: &Ui, context: &Context, args: &WaitArgs) -> Result<(), CommandError> {
-    let (key, view) = context.show_all(ui).await?;
+    let (key, view) = context.show_all().await?;
     let engine = context.engine()?;
     let mut waits: JoinSet<Result<(String, i32), CommandError>> = JoinSet::new();
     for instance in targets::instances(&key, &view, &args.targets)? {

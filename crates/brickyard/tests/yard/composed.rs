@@ -103,11 +103,14 @@ fn what_the_engine_does_not_do_is_said_with_its_reason() {
     let project = yard.project("composed", FILES);
     let said = "`cpuset` has no effect: only memory, processors and processes are limited";
     assert!(project.run(&["check"]).ok().stderr.contains(said));
-    project.write("compose.yaml", "services: {a: {image: box, devices: [/dev/kvm]}}\n");
+    project.up();
+    let model = "name: composed\nservices: {a: {image: box, devices: [/dev/kvm]}}\n";
+    project.write("compose.yaml", model);
     let refused = "the native engine cannot honour `devices`: instances get no devices of the host";
     let _ = project.run(&["check"]).fails_with(2).says(refused);
     let _ = project.run(&["up", "-d"]).fails_with(2).says(refused);
     let _ = project.run(&["plan"]).fails_with(2).says(refused);
-    // A model that cannot be run can be looked at.
+    // A model that cannot be run can be looked at, and what runs can be ended.
+    let _ = project.run(&["down"]).ok();
     assert!(project.run(&["config"]).ok().stdout.contains("/dev/kvm"));
 }

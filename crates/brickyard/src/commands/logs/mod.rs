@@ -118,7 +118,7 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &LogsArgs) -> Result<(
     let targets = args.targets()?;
     let engine = context.engine()?;
     let mut readers: BTreeMap<InstanceId, (String, Reader)> = BTreeMap::new();
-    let mut lines = meet(ui, context, &engine, &targets, &mut readers, &mut shape, true).await?;
+    let mut lines = meet(context, &engine, &targets, &mut readers, &mut shape, true).await?;
     let mut round = 0;
     loop {
         for (id, (name, reader)) in &mut readers {
@@ -135,7 +135,7 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &LogsArgs) -> Result<(
         tokio::time::sleep(FOLLOW_PAUSE).await;
         round += 1;
         if round % LIST_EVERY == 0 {
-            match meet(ui, context, &engine, &targets, &mut readers, &mut shape, false).await {
+            match meet(context, &engine, &targets, &mut readers, &mut shape, false).await {
                 Ok(more) => lines = more,
                 // Nothing is left whose output could be followed.
                 Err(CommandError::Plain { code: 3, .. }) if targets.is_empty() => return Ok(()),
@@ -149,7 +149,6 @@ pub(crate) async fn run(ui: &Ui, context: &Context, args: &LogsArgs) -> Result<(
 
 /// Looks for instances that were not met before and reads what they have said so far.
 async fn meet(
-    ui: &Ui,
     context: &Context,
     engine: &Native,
     targets: &[String],
@@ -158,8 +157,8 @@ async fn meet(
     first: bool,
 ) -> Result<Vec<(Entry, String)>, CommandError> {
     let (key, view) = match targets.is_empty() {
-        true => context.show(ui).await?,
-        false => context.show_all(ui).await?,
+        true => context.show().await?,
+        false => context.show_all().await?,
     };
     let mut lines = Vec::new();
     for instance in targets::instances(&key, &view, targets)? {
