@@ -8,7 +8,7 @@ pub const UNREADABLE: Code = Code("BY0100");
 pub const SYNTAX: Code = Code("BY0101");
 /// A key that nobody knows.
 pub const UNKNOWN_KEY: Code = Code("BY0102");
-/// A key or value of the Compose Specification that is not supported yet.
+/// A key or value of the Compose Specification that the engine cannot honour.
 pub const UNSUPPORTED: Code = Code("BY0103");
 /// A key stands twice in one mapping.
 pub const DUPLICATE_KEY: Code = Code("BY0104");

@@ -6,6 +6,7 @@ use brickyard_core::diagnostic::nearest;
 use brickyard_core::{Code, Diagnostic, Diagnostics};
 
 use crate::codes;
+use crate::findings::AtPlace;
 use crate::tree::{Entry, Node, Place};
 
 /// Checks a model whose services are those that are enabled; `disabled` has the profiles of others.
@@ -33,9 +34,7 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn add(&mut self, found: Diagnostic, places: &[&Place]) {
-        let found = places
-            .iter()
-            .fold(found, |found, place| found.at(&place.source, place.span.clone(), ""));
+        let found = places.iter().fold(found, |found, place| found.at_place(place, ""));
         self.diagnostics.push(found);
     }
 

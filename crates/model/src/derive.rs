@@ -8,6 +8,7 @@ use brickyard_core::{Alias, Diagnostic, Diagnostics, EndpointName, LineTarget, S
 
 use crate::codes;
 use crate::decode::{Draft, Need, Spot};
+use crate::findings::AtPlace;
 use crate::tree::Place;
 use crate::types::{Endpoint, Line, OnChange, System};
 
@@ -57,7 +58,7 @@ pub(crate) fn derive(
 
 fn at(found: Diagnostic, place: Option<&Place>) -> Diagnostic {
     match place {
-        Some(place) => found.at(&place.source, place.span.clone(), ""),
+        Some(place) => found.at_place(place, ""),
         None => found,
     }
 }

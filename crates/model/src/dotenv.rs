@@ -31,6 +31,34 @@ pub fn parse(
     (reader.variables, reader.diagnostics)
 }
 
+/// Variables of several files: a later one knows what earlier ones say, and what is set outside counts
+/// more than all of them.
+pub(crate) struct Layered<'a> {
+    outside: &'a BTreeMap<String, String>,
+    variables: BTreeMap<String, String>,
+}
+
+impl<'a> Layered<'a> {
+    pub(crate) fn new(outside: &'a BTreeMap<String, String>) -> Self {
+        Self { outside, variables: BTreeMap::new() }
+    }
+
+    /// Reads a further file.
+    pub(crate) fn add(&mut self, source: &Arc<Source>) -> Diagnostics {
+        let mut known = self.variables.clone();
+        known.extend(self.outside.clone());
+        let (found, findings) = parse(source, &known);
+        self.variables.extend(found);
+        findings
+    }
+
+    /// All variables.
+    pub(crate) fn finish(mut self) -> BTreeMap<String, String> {
+        self.variables.extend(self.outside.clone());
+        self.variables
+    }
+}
+
 struct Reader<'a> {
     source: &'a Arc<Source>,
     at: usize,

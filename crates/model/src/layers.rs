@@ -8,17 +8,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use brickyard_core::diagnostic::{has_errors, nearest};
+use brickyard_core::diagnostic::{Label, has_errors, nearest};
 use brickyard_core::{Diagnostic, Diagnostics, Files, Source};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::canonical::{Canonical, is_remote};
 use crate::decode::read_text;
+use crate::dotenv::Layered;
+use crate::findings::AtPlace;
 use crate::interpolate::interpolate;
 use crate::merge;
 use crate::spec::{SERVICE, Shape, TOP};
 use crate::tree::{Entry, Kind, Node, Place};
-use crate::{codes, dotenv, tree};
+use crate::{codes, tree};
 
 /// Deepest chain of files that include or services that extend one another.
 const CHAIN_MAX: usize = 50;
@@ -113,7 +115,7 @@ impl<'a> Layers<'a> {
                 let message = format!("the Compose file cannot be read: {reason}");
                 let mut found = Diagnostic::error(codes::UNREADABLE, message);
                 if let Some((place, _)) = from {
-                    found = found.at(&place.source, place.span.clone(), "");
+                    found = found.at_place(place, "");
                 }
                 self.diagnostics.push(found);
                 return Vec::new();
@@ -258,8 +260,7 @@ impl<'a> Layers<'a> {
             let message = format!("services extend each other: {}", names.join(" -> "));
             let found = Diagnostic::error(codes::CIRCLE, message);
             let places = around.iter().map(|step| &step.place);
-            let found =
-                places.fold(found, |found, place| found.at(&place.source, place.span.clone(), ""));
+            let found = places.fold(found, |found, place| found.at_place(place, ""));
             self.diagnostics.push(found);
             return None;
         }
@@ -274,7 +275,7 @@ impl<'a> Layers<'a> {
                 found = found.hint(format!("a service named `{near}` exists; did you mean that?"));
             }
             let place = &wanted.place;
-            self.diagnostics.push(found.at(&place.source, place.span.clone(), ""));
+            self.diagnostics.push(found.at_place(place, ""));
             return None;
         }
         self.extended(&key, name, &scope, steps)
@@ -323,7 +324,7 @@ impl<'a> Layers<'a> {
             let found = Diagnostic::error(codes::UNSUPPORTED, message)
                 .hint("keep a copy of it beside the model, so that it changes when you change it");
             let place = &node.place;
-            self.diagnostics.push(found.at(&place.source, place.span.clone(), ""));
+            self.diagnostics.push(found.at_place(place, ""));
             return None;
         }
         Some(text.into())
@@ -347,7 +348,7 @@ impl<'a> Layers<'a> {
             let names: Vec<String> = names.map(|path| format!("`{}`", self.shown(path))).collect();
             let message = format!("files include each other: {}", names.join(" -> "));
             let found = Diagnostic::error(codes::CIRCLE, message);
-            self.diagnostics.push(found.at(&item.place.source, item.place.span.clone(), ""));
+            self.diagnostics.push(found.at_place(&item.place, ""));
             return;
         }
         let directory =
@@ -385,7 +386,7 @@ impl<'a> Layers<'a> {
         let message = format!("all files together have more than {NODE_COUNT_MAX} values");
         let found = Diagnostic::error(codes::SYNTAX, message);
         if self.diagnostics.iter().all(|known| known.message != found.message) {
-            self.diagnostics.push(found.at(&node.place.source, node.place.span.clone(), ""));
+            self.diagnostics.push(found.at_place(&node.place, ""));
         }
         None
     }
@@ -397,23 +398,21 @@ impl<'a> Layers<'a> {
         directory: &Utf8Path,
         scope: &Scope,
     ) -> BTreeMap<String, String> {
-        let mut variables = BTreeMap::new();
-        let mut file = |layers: &mut Self, path: &Utf8Path, place: Option<&Place>| {
-            let text = match (read_text(layers.files, path), place) {
-                (Ok(text), _) => text,
-                (Err(_), None) => return,
-                (Err(reason), Some(place)) => {
-                    let message = format!("the env file cannot be read: {reason}");
-                    let found = Diagnostic::error(codes::UNREADABLE, message);
-                    let found = found.at(&place.source, place.span.clone(), "");
-                    return layers.diagnostics.push(found);
-                }
-            };
-            let mut known = variables.clone();
-            known.extend((*scope.environment).clone());
-            let (found, findings) = dotenv::parse(&Source::new(layers.shown(path), text), &known);
-            variables.extend(found);
-            layers.diagnostics.extend(findings);
+        let mut variables = Layered::new(&scope.environment);
+        let mut file = |layers: &mut Self, path: &Utf8Path, place: Option<&Place>| match (
+            read_text(layers.files, path),
+            place,
+        ) {
+            (Ok(text), _) => {
+                let source = Source::new(layers.shown(path), text);
+                layers.diagnostics.extend(variables.add(&source));
+            }
+            (Err(_), None) => {}
+            (Err(reason), Some(place)) => {
+                let message = format!("the env file cannot be read: {reason}");
+                let found = Diagnostic::error(codes::UNREADABLE, message);
+                layers.diagnostics.push(found.at_place(place, ""));
+            }
         };
         match env_files {
             Some(nodes) => {
@@ -423,8 +422,7 @@ impl<'a> Layers<'a> {
             }
             None => file(self, &directory.join(".env"), None),
         }
-        variables.extend((*scope.environment).clone());
-        variables
+        variables.finish()
     }
 
     /// Puts what an included model defines beside what is there.
@@ -472,9 +470,9 @@ impl<'a> Layers<'a> {
                     let message = format!("the {of} `{}` is included and defined", other.key);
                     let (one, two) = (&other.key_place, &entry.key_place);
                     let found = Diagnostic::error(codes::CONFLICT, message)
-                        .at(&one.source, one.span.clone(), "here")
-                        .at(&two.source, two.span.clone(), "and here")
-                        .at(&item.place.source, item.place.span.clone(), "included here")
+                        .at_place(one, "here")
+                        .at_place(two, "and here")
+                        .at_place(&item.place, "included here")
                         .hint("a file given by a further `-f` can change what is included");
                     self.diagnostics.push(found);
                 }
@@ -496,12 +494,12 @@ impl<'a> Layers<'a> {
             };
             let place = &origin.place;
             source = Arc::clone(&place.source);
-            let is_said = |label: &brickyard_core::diagnostic::Label| {
+            let is_said = |label: &Label| {
                 Arc::ptr_eq(&label.source, &place.source) && label.span == place.span
             };
             if !found.labels.iter().any(is_said) {
-                let label = found.clone().at(&place.source, place.span.clone(), &*origin.how);
-                *found = label;
+                let (source, span) = (Arc::clone(&place.source), place.span.clone());
+                found.labels.push(Label { source, span, text: origin.how.clone() });
             }
         }
     }

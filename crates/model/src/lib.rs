@@ -9,6 +9,7 @@ mod consistency;
 mod decode;
 mod derive;
 pub mod dotenv;
+mod findings;
 pub mod graph;
 pub mod interpolate;
 mod layers;

@@ -11,6 +11,8 @@ use brickyard_core::{Diagnostic, Diagnostics, Files, Source, SystemName};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::decode::{Decoder, read_text, system};
+use crate::dotenv::Layered;
+use crate::findings::AtPlace;
 use crate::interpolate::interpolate;
 use crate::layers::Layers;
 use crate::normalise::{self, Normalise};
@@ -18,7 +20,7 @@ use crate::output::Model;
 use crate::spec::{Shape, TOP};
 use crate::tree::{Kind, Node};
 use crate::types::System;
-use crate::{canonical, codes, consistency, derive, dotenv, merge, support, validate};
+use crate::{canonical, codes, consistency, derive, merge, support, validate};
 
 /// Names that a Compose file has, the preferred one first.
 const DEFAULT_NAMES: [&str; 4] =
@@ -118,11 +120,9 @@ pub fn load(input: &Input<'_>) -> Loaded {
         environment,
         profiles: Vec::new(),
     };
+    loaded.diagnostics.append(&mut layers.diagnostics);
     if let Some((root, name)) = tree {
-        loaded.diagnostics.append(&mut layers.diagnostics);
         resolved(input, root, name, &mut loaded);
-    } else {
-        loaded.diagnostics.append(&mut layers.diagnostics);
     }
     for list in [&mut loaded.diagnostics, &mut loaded.unsupported] {
         list.iter_mut().for_each(|found| layers.explain(found));
@@ -231,7 +231,7 @@ fn resolved(input: &Input<'_>, mut root: Node, name: SystemName, loaded: &mut Lo
 
 /// Variables of the process over those of the env files.
 fn environment(input: &Input<'_>, diagnostics: &mut Diagnostics) -> BTreeMap<String, String> {
-    let mut variables = BTreeMap::new();
+    let mut variables = Layered::new(input.environment);
     let default = [input.project_directory.join(".env")];
     let (paths, required) = match input.env_files {
         [] => (default.as_slice(), false),
@@ -240,13 +240,8 @@ fn environment(input: &Input<'_>, diagnostics: &mut Diagnostics) -> BTreeMap<Str
     for path in paths {
         match read_text(input.files, &input.project_directory.join(path)) {
             Ok(text) => {
-                // A later file may use what an earlier one says.
-                let mut known = variables.clone();
-                known.extend(input.environment.clone());
                 let shown = path.strip_prefix(&input.project_directory).unwrap_or(path).as_str();
-                let (found, findings) = dotenv::parse(&Source::new(shown, text), &known);
-                variables.extend(found);
-                diagnostics.extend(findings);
+                diagnostics.extend(variables.add(&Source::new(shown, text)));
             }
             Err(reason) if required => {
                 let message = format!("the env file `{path}` cannot be read: {reason}");
@@ -255,8 +250,7 @@ fn environment(input: &Input<'_>, diagnostics: &mut Diagnostics) -> BTreeMap<Str
             Err(_) => {}
         }
     }
-    variables.extend(input.environment.clone());
-    variables
+    variables.finish()
 }
 /// The system's name: given by hand, by variable, in the file, or from the directory.
 fn name(
@@ -272,7 +266,7 @@ fn name(
         Kind::Sequence(_) | Kind::Mapping(_) => {
             let place = &node.place;
             let found = Diagnostic::error(codes::WRONG_TYPE, "`name` must be text");
-            diagnostics.push(found.at(&place.source, place.span.clone(), ""));
+            diagnostics.push(found.at_place(place, ""));
             None
         }
     });
@@ -285,7 +279,7 @@ fn name(
     SystemName::new(text).unwrap_or_else(|err| {
         let mut found = Diagnostic::error(codes::BAD_NAME, err.to_string());
         if let Some(place) = place {
-            found = found.at(&place.source, place.span.clone(), "");
+            found = found.at_place(place, "");
         }
         diagnostics.push(found);
         directory_name(&input.project_directory)

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use brickyard_core::{Diagnostic, Diagnostics};
 
 use crate::codes;
+use crate::findings::AtPlace;
 use crate::spec::{KeyOf, Merge, Shape};
 use crate::tree::{Entry, Kind, Node, Tag};
 
@@ -153,8 +154,8 @@ fn say_twice(items: &[Node], key: KeyOf, diagnostics: &mut Diagnostics) {
             let (here, there) = (&item.place, &first.place);
             let message = format!("`{key}` stands twice in one list, and the last one counts");
             let found = Diagnostic::warning(codes::NO_EFFECT, message)
-                .at(&there.source, there.span.clone(), "this one has no effect")
-                .at(&here.source, here.span.clone(), "this one counts");
+                .at_place(there, "this one has no effect")
+                .at_place(here, "this one counts");
             diagnostics.push(found);
         }
     }

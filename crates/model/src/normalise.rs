@@ -7,6 +7,7 @@ use camino::Utf8Path;
 
 use crate::canonical;
 use crate::decode::read_text;
+use crate::findings::AtPlace;
 use crate::spec::{Shape, TOP};
 use crate::tree::{Entry, Kind, Node, Place};
 use crate::{codes, dotenv};
@@ -157,13 +158,7 @@ impl Normalise<'_> {
                 }
             };
             for (name, value) in found {
-                let value_node = Node::text_at(place, &value);
-                pairs.retain(|entry: &Entry| entry.key != name);
-                pairs.push(Entry {
-                    key: name.clone(),
-                    key_place: place.clone(),
-                    value: value_node,
-                });
+                pair(&mut pairs, &name, &value, place);
                 known.entry(name).or_insert(value);
             }
         }
@@ -182,9 +177,7 @@ impl Normalise<'_> {
             let (found, findings) = dotenv::parse(&source, &BTreeMap::new());
             self.diagnostics.extend(findings);
             for (name, value) in found {
-                let value = Node::text_at(&file.place, value);
-                pairs.retain(|entry: &Entry| entry.key != name);
-                pairs.push(Entry { key: name, key_place: file.place.clone(), value });
+                pair(&mut pairs, &name, &value, &file.place);
             }
         }
         below(service, "labels", pairs, &files.value.place);
@@ -192,11 +185,11 @@ impl Normalise<'_> {
 
     fn file(&mut self, node: &Node, is_required: bool) -> Option<std::sync::Arc<Source>> {
         let path = node.as_text()?;
-        let is_missing = self
-            .files
-            .read(Utf8Path::new(path))
-            .is_err_and(|err| err.kind() == std::io::ErrorKind::NotFound);
-        if is_missing && !is_required {
+        let is_missing = |files: &dyn Files| {
+            let read = files.read(Utf8Path::new(path));
+            read.is_err_and(|err| err.kind() == std::io::ErrorKind::NotFound)
+        };
+        if !is_required && is_missing(self.files) {
             return None;
         }
         // Messages call it what the model calls it.
@@ -207,7 +200,7 @@ impl Normalise<'_> {
             Err(reason) => {
                 let message = format!("`{shown}` cannot be read: {reason}");
                 let found = Diagnostic::error(codes::UNREADABLE, message);
-                self.diagnostics.push(found.at(&place.source, place.span.clone(), ""));
+                self.diagnostics.push(found.at_place(place, ""));
                 None
             }
         }
@@ -242,6 +235,13 @@ fn raw_variables(text: &str) -> Vec<(String, String)> {
     let lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
     let pairs = lines.filter_map(|line| line.split_once('='));
     pairs.map(|(name, value)| (name.trim().to_owned(), value.to_owned())).collect()
+}
+
+/// A pair of a file, in the place of one of an earlier file.
+fn pair(pairs: &mut Vec<Entry>, name: &str, value: &str, place: &Place) {
+    pairs.retain(|entry| entry.key != name);
+    let value = Node::text_at(place, value);
+    pairs.push(Entry { key: name.to_owned(), key_place: place.clone(), value });
 }
 
 /// Puts pairs below those that are written.
@@ -297,15 +297,7 @@ fn dependencies(service: &mut Node) {
     };
     for (name, place, restarts) in implied {
         if dependencies.get(&name).is_none() {
-            let value = Node::mapping_at(
-                &place,
-                [
-                    ("condition", Some(Node::text_at(&place, "service_started"))),
-                    ("restart", restarts.then(|| Node::literal_at(&place, "true"))),
-                    ("required", Some(Node::literal_at(&place, "true"))),
-                ],
-            );
-            dependencies.put(&name, value);
+            dependencies.put(&name, canonical::dependency(&place, restarts));
         }
     }
 }

@@ -3,11 +3,11 @@
 //! Keys of which the tables say that they are ignored or refused are found here. Where it depends on the
 //! value, decoding finds it: see [`Decoder::unsupported`](crate::decode::Decoder).
 
-use brickyard_core::{Diagnostic, Diagnostics};
+use brickyard_core::Diagnostics;
 
-use crate::codes;
+use crate::findings::{cannot_honour, no_effect};
 use crate::spec::{Section, Shape, Support, TOP};
-use crate::tree::{Entry, Node};
+use crate::tree::Node;
 
 /// What the native engine ignores (warnings) and refuses (errors) in a model as it was written.
 pub(crate) fn findings(root: &Node) -> Diagnostics {
@@ -31,8 +31,13 @@ fn section(node: &Node, of: &Section, path: &str, diagnostics: &mut Diagnostics)
             path => format!("{path}.{}", entry.key),
         };
         match key.native {
-            Support::Ignored(reason) => diagnostics.push(ignored(entry, &path, reason)),
-            Support::No(reason) => diagnostics.push(refused(entry, &path, reason)),
+            Support::Ignored(reason) => {
+                let message = format!("`{path}` has no effect: {reason}");
+                diagnostics.push(no_effect(message, &entry.key_place));
+            }
+            Support::No(reason) => {
+                diagnostics.push(cannot_honour(&format!("`{path}`: {reason}"), &entry.key_place));
+            }
             Support::Yes | Support::Partly(_) => {
                 value(&entry.value, &key.shape, &path, diagnostics);
             }
@@ -54,16 +59,4 @@ fn value(node: &Node, shape: &Shape, path: &str, diagnostics: &mut Diagnostics) 
         Shape::Short(_, long) => value(node, long, path, diagnostics),
         _ => {}
     }
-}
-
-fn ignored(entry: &Entry, path: &str, reason: &str) -> Diagnostic {
-    let message = format!("`{path}` has no effect: {reason}");
-    let place = &entry.key_place;
-    Diagnostic::warning(codes::NO_EFFECT, message).at(&place.source, place.span.clone(), "")
-}
-
-fn refused(entry: &Entry, path: &str, reason: &str) -> Diagnostic {
-    let message = format!("the native engine cannot honour `{path}`: {reason}");
-    let place = &entry.key_place;
-    Diagnostic::error(codes::UNSUPPORTED, message).at(&place.source, place.span.clone(), "")
 }

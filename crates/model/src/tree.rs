@@ -13,6 +13,7 @@ use brickyard_core::{Diagnostic, Diagnostics, Source};
 use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, Span, StrInput};
 
 use crate::codes;
+use crate::findings::AtPlace;
 
 /// Most nodes after aliases are resolved: a few lines of nested aliases can ask for billions.
 const NODE_COUNT_MAX: usize = 200_000;
@@ -515,8 +516,8 @@ fn duplicate(again: &Entry, first: &Entry) -> Diagnostic {
     let (here, there) = (&again.key_place, &first.key_place);
     let message = format!("the key `{}` stands twice in one mapping", again.key);
     Diagnostic::error(codes::DUPLICATE_KEY, message)
-        .at(&here.source, here.span.clone(), "again here")
-        .at(&there.source, there.span.clone(), "first here")
+        .at_place(here, "again here")
+        .at_place(there, "first here")
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use brickyard_core::{Diagnostic, Diagnostics, ServiceName};
 
 use crate::codes;
 use crate::decode::Spot;
+use crate::findings::AtPlace;
 use crate::graph;
 use crate::tree::Place;
 use crate::types::{PublishedPort, System};
@@ -18,8 +19,8 @@ pub(crate) fn validate(
     places: &BTreeMap<Spot, Place>,
     diagnostics: &mut Diagnostics,
 ) {
-    let mut check = Check { disabled, places, diagnostics };
-    check.dependencies(system);
+    let mut check = Check { places, diagnostics };
+    check.dependencies(system, disabled);
     check.start_cycles(system);
     check.templates(system);
     check.externals(system);
@@ -31,12 +32,10 @@ pub(crate) fn published_ports(
     places: &BTreeMap<Spot, Place>,
     diagnostics: &mut Diagnostics,
 ) {
-    Check { disabled: &BTreeMap::new(), places, diagnostics }.published_ports(system);
+    Check { places, diagnostics }.published_ports(system);
 }
 
 struct Check<'a> {
-    /// Services that no profile enables; who depends on them has been told.
-    disabled: &'a BTreeMap<String, Vec<String>>,
     places: &'a BTreeMap<Spot, Place>,
     diagnostics: &'a mut Diagnostics,
 }
@@ -46,20 +45,21 @@ impl Check<'_> {
         let mut found = found;
         for (spot, text) in spots {
             if let Some(place) = self.places.get(spot) {
-                found = found.at(&place.source, place.span.clone(), *text);
+                found = found.at_place(place, *text);
             }
         }
         self.diagnostics.push(found);
     }
 
-    fn dependencies(&mut self, system: &mut System) {
+    /// Services that no profile enables are left out: who depends on them has been told.
+    fn dependencies(&mut self, system: &mut System, disabled: &BTreeMap<String, Vec<String>>) {
         let known: Vec<ServiceName> = system.services.keys().cloned().collect();
         for (name, service) in &mut system.services {
             service.depends_on.retain(|other, dependency| {
                 if known.contains(other) {
                     return true;
                 }
-                if self.disabled.contains_key(other.as_str()) {
+                if disabled.contains_key(other.as_str()) {
                     return false;
                 }
                 let message =

@@ -16,8 +16,9 @@ use brickyard_core::{Diagnostic, Diagnostics};
 use camino::Utf8Path;
 
 use crate::codes;
+use crate::findings::{self, AtPlace};
 use crate::spec::{Rule, Section, Shape, Short};
-use crate::tree::{Entry, Kind, Node, Tag};
+use crate::tree::{Entry, Kind, Node, Place, Tag};
 
 /// Longest list after ranges are written out: all ports of one protocol and more than anybody lists.
 const ITEMS_MAX: usize = 70_000;
@@ -145,10 +146,10 @@ impl Canonical<'_> {
     }
 
     fn map(&mut self, node: &mut Node, shape: &Shape, what: &str) -> bool {
-        if !matches!(node.kind, Kind::Mapping(_)) {
+        let Kind::Mapping(entries) = &mut node.kind else {
             self.wrong_type(what, "a mapping", node);
             return false;
-        }
+        };
         let named = |name: &str| match shape {
             Shape::Section(section) if !section.name.starts_with('`') => {
                 let kind = section.name.split_once(' ').map_or(section.name, |(_, kind)| kind);
@@ -156,13 +157,8 @@ impl Canonical<'_> {
             }
             _ => format!("`{name}`"),
         };
-        let Kind::Mapping(entries) = &mut node.kind else {
-            return false;
-        };
         entries.retain_mut(|entry| {
-            // Nothing may be said of a name.
-            let is_kept = entry.value.tag == Some(Tag::Reset) || entry.value.is_null();
-            is_kept || self.value(&mut entry.value, shape, &named(&entry.key))
+            is_unsaid(&entry.value) || self.value(&mut entry.value, shape, &named(&entry.key))
         });
         true
     }
@@ -177,9 +173,8 @@ impl Canonical<'_> {
             }
             Kind::Mapping(entries) => {
                 entries.retain_mut(|entry| {
-                    let is_kept = entry.value.tag == Some(Tag::Reset) || entry.value.is_null();
-                    is_kept
-                        || self.scalar(&mut entry.value, &Shape::Text, &format!("`{}`", entry.key))
+                    let what = format!("`{}`", entry.key);
+                    is_unsaid(&entry.value) || self.scalar(&mut entry.value, &Shape::Text, &what)
                 });
                 true
             }
@@ -205,7 +200,7 @@ impl Canonical<'_> {
             (Some(former), Some(name)) if !former.says_the_same(name) => {
                 let message = "`name` and the former `external: {name: ...}` say different things";
                 let found = Diagnostic::error(codes::CONFLICT, message);
-                self.diagnostics.push(found.at(&place.source, place.span.clone(), ""));
+                self.diagnostics.push(found.at_place(&place, ""));
             }
             (Some(former), None) => node.put("name", former),
             _ => {}
@@ -258,7 +253,7 @@ impl Canonical<'_> {
                 let message = format!("unknown key `{key}`");
                 let found = Diagnostic::warning(codes::UNKNOWN_KEY, message)
                     .hint("did you mean `x-brickyard`?");
-                self.diagnostics.push(found.at(&place.source, place.span.clone(), ""));
+                self.diagnostics.push(found.at_place(place, ""));
             }
             return true;
         }
@@ -266,19 +261,12 @@ impl Canonical<'_> {
         if let Some(name) = nearest(key, section.keys.iter().map(|key| key.name)) {
             found = found.hint(format!("did you mean `{name}`?"));
         }
-        self.diagnostics.push(found.at(&place.source, place.span.clone(), label));
+        self.diagnostics.push(found.at_place(place, label));
         false
     }
 
     fn wrong_type(&mut self, what: &str, wanted: &str, node: &Node) {
-        let is = match &node.kind {
-            Kind::Scalar { .. } if node.is_null() => "nothing",
-            Kind::Scalar { .. } => "text",
-            Kind::Sequence(_) => "a list",
-            Kind::Mapping(_) => "a mapping",
-        };
-        let message = format!("{what} must be {wanted}, and this is {is}");
-        self.report(Diagnostic::error(codes::WRONG_TYPE, message), node);
+        self.diagnostics.push(findings::wrong_type(what, wanted, node));
     }
 
     fn bad_value(&mut self, message: String, node: &Node) {
@@ -287,8 +275,25 @@ impl Canonical<'_> {
 
     fn report(&mut self, found: Diagnostic, node: &Node) {
         let place = &node.place;
-        self.diagnostics.push(found.at(&place.source, place.span.clone(), ""));
+        self.diagnostics.push(found.at_place(place, ""));
     }
+}
+
+/// Whether nothing is said of a name that the user gave, which is allowed.
+fn is_unsaid(value: &Node) -> bool {
+    value.tag == Some(Tag::Reset) || value.is_null()
+}
+
+/// A dependency of which only the name is known.
+pub(crate) fn dependency(place: &Place, restarts: bool) -> Node {
+    Node::mapping_at(
+        place,
+        [
+            ("condition", Some(Node::text_at(place, "service_started"))),
+            ("restart", restarts.then(|| Node::literal_at(place, "true"))),
+            ("required", Some(Node::literal_at(place, "true"))),
+        ],
+    )
 }
 
 /// Adds what is implied where nothing is written, everywhere below a node.

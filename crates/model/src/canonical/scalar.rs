@@ -4,11 +4,9 @@ use brickyard_core::size::{duration_text, parse_bytes, parse_duration_ns};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::Canonical;
-use crate::codes;
+use crate::findings;
 use crate::spec::Shape;
 use crate::tree::{Kind, Node};
-use brickyard_core::Diagnostic;
-use brickyard_core::diagnostic::nearest;
 
 impl Canonical<'_> {
     /// Writes out a single value; whether it is one is returned.
@@ -62,17 +60,10 @@ impl Canonical<'_> {
     }
 
     fn no_value(&mut self, text: &str, shape: &Shape, what: &str, node: &Node) {
-        if let Shape::Word(words) = shape {
-            let list = words.join(", ");
-            let message = format!("`{text}` is no value for {what}: it is one of {list}");
-            let mut found = Diagnostic::error(codes::BAD_VALUE, message);
-            if let Some(name) = nearest(text, words.iter().copied()) {
-                found = found.hint(format!("did you mean `{name}`?"));
-            }
-            return self.report(found, node);
-        }
-        let (wanted, _) = wanted(shape);
-        self.bad_value(format!("`{text}` is no value for {what}: it must be {wanted}"), node);
+        self.diagnostics.push(match shape {
+            Shape::Word(words) => findings::no_word(text, what, words, node),
+            _ => findings::no_value(text, what, wanted(shape).0, node),
+        });
     }
 
     /// An absolute path without `.` and `..`.

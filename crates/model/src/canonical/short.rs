@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use brickyard_core::Diagnostic;
 
-use super::Canonical;
+use super::{Canonical, dependency};
 use crate::codes;
 use crate::shell_words;
 use crate::spec::Short;
@@ -106,13 +106,7 @@ impl Canonical<'_> {
             };
             let place = &item.place;
             let value = match short {
-                Short::Dependencies => Node::mapping_at(
-                    place,
-                    [
-                        ("condition", Some(Node::text_at(place, "service_started"))),
-                        ("required", Some(Node::literal_at(place, "true"))),
-                    ],
-                ),
+                Short::Dependencies => dependency(place, false),
                 _ => Node::literal_at(place, ""),
             };
             if entries.iter().all(|known| known.key != name) {

@@ -17,8 +17,6 @@ pub(super) fn environment(d: &mut Decoder<'_>, node: &Node) -> BTreeMap<String, 
         }
         if let Some(value) = entry.value.as_text() {
             variables.insert(entry.key.clone(), value.to_owned());
-        } else if !entry.value.is_null() {
-            variables.insert(entry.key.clone(), String::new());
         }
     }
     variables

@@ -16,7 +16,6 @@ mod system;
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use brickyard_core::diagnostic::nearest;
 use brickyard_core::size::{parse_bytes, parse_duration_ms};
 use brickyard_core::{
     Alias, Code, Diagnostic, Diagnostics, Files, LineTarget, ServiceName, VolumeName,
@@ -25,6 +24,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::canonical::clean;
 use crate::codes;
+use crate::findings::{self, AtPlace};
 use crate::tree::{Entry, Kind, Node, Place};
 use crate::types::{OnChange, System};
 
@@ -95,7 +95,7 @@ impl Decoder<'_> {
 
     /// Reports a finding at a place.
     pub(crate) fn report(&mut self, found: Diagnostic, place: &Place) {
-        let found = found.at(&place.source, place.span.clone(), "");
+        let found = found.at_place(place, "");
         self.diagnostics.push(found);
     }
 
@@ -105,26 +105,16 @@ impl Decoder<'_> {
 
     /// Reports what the engine cannot honour.
     pub(crate) fn unsupported(&mut self, what: &str, place: &Place) {
-        let message = format!("the native engine cannot honour {what}");
-        let found = Diagnostic::error(codes::UNSUPPORTED, message.trim_end_matches(','));
-        self.unsupported.push(found.at(&place.source, place.span.clone(), ""));
+        self.unsupported.push(findings::cannot_honour(what, place));
     }
 
     /// Reports what the engine ignores.
     pub(crate) fn no_effect(&mut self, message: impl Into<String>, place: &Place) {
-        let found = Diagnostic::warning(codes::NO_EFFECT, message);
-        self.unsupported.push(found.at(&place.source, place.span.clone(), ""));
+        self.unsupported.push(findings::no_effect(message, place));
     }
 
     fn wrong_type(&mut self, what: &str, wanted: &str, node: &Node) {
-        let is = match &node.kind {
-            Kind::Scalar { .. } if node.is_null() => "nothing",
-            Kind::Scalar { .. } => "text",
-            Kind::Sequence(_) => "a list",
-            Kind::Mapping(_) => "a mapping",
-        };
-        let message = format!("{what} must be {wanted}, and this is {is}");
-        self.error(codes::WRONG_TYPE, message, &node.place);
+        self.diagnostics.push(findings::wrong_type(what, wanted, node));
     }
 
     /// Text; numbers and booleans count as written.
@@ -149,8 +139,7 @@ impl Decoder<'_> {
         let text = self.text(node, what)?;
         let value = parse(text.trim());
         if value.is_none() {
-            let message = format!("`{text}` is no value for {what}: it must be {wanted}");
-            self.bad_value(message, &node.place);
+            self.diagnostics.push(findings::no_value(&text, what, wanted, node));
         }
         value
     }
@@ -193,12 +182,7 @@ impl Decoder<'_> {
             return Some(*value);
         }
         let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        let message = format!("`{text}` is no value for {what}: it is one of {}", known.join(", "));
-        let mut found = Diagnostic::error(codes::BAD_VALUE, message);
-        if let Some(name) = nearest(&text, known) {
-            found = found.hint(format!("did you mean `{name}`?"));
-        }
-        self.report(found, &node.place);
+        self.diagnostics.push(findings::no_word(&text, what, &known, node));
         None
     }
 
@@ -230,30 +214,6 @@ impl Decoder<'_> {
     pub(crate) fn texts(&mut self, node: &Node, what: &str) -> Vec<String> {
         let item = format!("an item of {what}");
         self.items(node, what).iter().filter_map(|node| self.text(node, &item)).collect()
-    }
-
-    /// Key and value pairs from a mapping or a list of `KEY=VALUE`. A value is `None` where none
-    /// was written.
-    pub(crate) fn pairs(&mut self, node: &Node, what: &str) -> Vec<(String, Option<String>)> {
-        if let Kind::Sequence(items) = &node.kind {
-            return items
-                .iter()
-                .filter_map(|item| self.text(item, &format!("an item of {what}")))
-                .map(|text| match text.split_once('=') {
-                    Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
-                    None => (text, None),
-                })
-                .collect();
-        }
-        let mut pairs = Vec::new();
-        for entry in self.entries(node, what) {
-            if entry.value.is_null() {
-                pairs.push((entry.key.clone(), None));
-            } else if let Some(text) = self.text(&entry.value, &format!("`{}`", entry.key)) {
-                pairs.push((entry.key.clone(), Some(text)));
-            }
-        }
-        pairs
     }
 
     /// A path inside an instance.

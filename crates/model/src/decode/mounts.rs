@@ -133,7 +133,7 @@ pub(super) fn granted(d: &mut Decoder<'_>, reading: &mut Reading<'_>, node: &Nod
         } else if let Some(text) = text_of("content") {
             reading.service.templates.push(constant(source, text, &target));
         } else {
-            let message = format!("the {one} `{source}`, which is not a file of the host,");
+            let message = format!("the {one} `{source}`, which is not a file of the host");
             d.unsupported(&message, &item.place);
         }
     }

@@ -5,6 +5,7 @@ use brickyard_core::Diagnostic;
 use super::Decoder;
 use super::service::Reading;
 use crate::codes;
+use crate::findings::AtPlace;
 use crate::tree::{Node, Place};
 use crate::types::{FailureAction, RestartPolicy, Service, UpdateConfig, UpdateOrder};
 
@@ -55,9 +56,8 @@ fn agreed(d: &mut Decoder<'_>, values: &[(u64, Place)], names: &str) -> Option<u
     let (first, there) = values.first()?;
     if let Some((_, here)) = values.iter().find(|(value, _)| value != first) {
         let message = format!("{names} say different things");
-        let found = Diagnostic::error(codes::CONFLICT, message)
-            .at(&here.source, here.span.clone(), "")
-            .at(&there.source, there.span.clone(), "");
+        let found =
+            Diagnostic::error(codes::CONFLICT, message).at_place(here, "").at_place(there, "");
         d.diagnostics.push(found);
     }
     Some(*first)

@@ -116,8 +116,9 @@ fn plain_key(d: &mut Decoder<'_>, reading: &mut Reading<'_>, entry: &Entry) -> b
         "cap_drop" => service.cap_drop = capabilities(d, node, &what),
         "environment" => service.environment = environment::environment(d, node),
         "labels" => {
-            let pairs = d.pairs(node, &what).into_iter();
-            service.labels = pairs.map(|(key, value)| (key, value.unwrap_or_default())).collect();
+            let text = |value: &Node| value.as_text().unwrap_or_default().to_owned();
+            let pairs = node.entries().iter().map(|entry| (entry.key.clone(), text(&entry.value)));
+            service.labels = pairs.collect();
         }
         _ => return false,
     }
@@ -194,8 +195,7 @@ fn build(d: &mut Decoder<'_>, node: &Node) -> Option<Build> {
     let args = node.get("args").map(Node::entries).unwrap_or_default();
     let args = args.iter().filter_map(|entry| {
         // One without a value that nobody has given is the Dockerfile's own.
-        let is_given = !entry.value.is_null();
-        is_given.then(|| (entry.key.clone(), entry.value.as_text().unwrap_or_default().to_owned()))
+        Some((entry.key.clone(), entry.value.as_text()?.to_owned()))
     });
     let context = Utf8PathBuf::from(text);
     let dockerfile = clean(&context.join(of("dockerfile").unwrap_or("Dockerfile")));
