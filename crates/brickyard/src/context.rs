@@ -97,7 +97,7 @@ impl Context {
     /// Loads the model that the engine runs; warnings are said, errors are all returned.
     pub(crate) fn model(&self, ui: &Ui) -> Result<System, CommandError> {
         let mut loaded = self.loaded(Options::default())?;
-        match loaded.system.take() {
+        match loaded.take_runnable() {
             Some(system) => {
                 loaded.findings().iter().for_each(|found| ui.finding(found));
                 Ok(system)

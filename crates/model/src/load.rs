@@ -69,7 +69,7 @@ pub struct Options {
 pub struct Loaded {
     /// The model, resolved; absent when a file is wrong.
     pub model: Option<Model>,
-    /// What the engine runs; absent when there is any error.
+    /// The typed system; absent when a file is wrong. What the engine cannot honour is missing in it.
     pub system: Option<System>,
     /// What is wrong with the files.
     pub diagnostics: Diagnostics,
@@ -83,6 +83,11 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// Takes the system if the engine can run it as it is written.
+    pub fn take_runnable(&mut self) -> Option<System> {
+        self.system.take().filter(|_| !has_errors(&self.unsupported))
+    }
+
     /// All findings, those of the files first.
     #[must_use]
     pub fn findings(self) -> Diagnostics {
@@ -130,8 +135,6 @@ pub fn load(input: &Input<'_>) -> Loaded {
     }
     if has_errors(&loaded.diagnostics) {
         loaded.model = None;
-    }
-    if has_errors(&loaded.diagnostics) || has_errors(&loaded.unsupported) {
         loaded.system = None;
     }
     loaded

@@ -117,7 +117,7 @@ impl World {
             profiles: &[],
             options: Options::default(),
         });
-        let system = loaded.system.take();
+        let system = loaded.take_runnable();
         for found in &loaded.findings() {
             let _ = writeln!(said, "{}", found.message);
         }

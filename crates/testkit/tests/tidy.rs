@@ -207,7 +207,7 @@ fn only_sys_is_unsafe() {
 /// Floors of the house, the lowest first. Neighbours are on one floor and do not use each other.
 const FLOORS: [&[&[&str]]; 6] = [
     &[&["core", "sys", "yaml"]],
-    &[&["model", "plan", "template"], &["store", "image", "engine"]],
+    &[&["model", "plan", "template", "diagram"], &["store", "image", "engine"]],
     &[&["api"]],
     &[&["source"]],
     &[&["agent", "front", "render", "confd", "build", "attack", "bench"]],

@@ -13,6 +13,7 @@ pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod follow;
 pub(crate) mod get;
+pub(crate) mod graph;
 pub(crate) mod image;
 pub(crate) mod images;
 pub(crate) mod kill;

@@ -32,7 +32,7 @@ x-brickyard: {config: {a: {b: c}}, external: {m: {s: 'h:1'}}}
 
 fn try_it(text: &str) {
     let mut loaded = Yard::new(text).file("/project/t", "x").file("/project/.env", text).load();
-    let system = loaded.system.take();
+    let system = loaded.take_runnable();
     let findings = loaded.findings();
     for found in &findings {
         assert!(!found.render(false).is_empty());

@@ -64,7 +64,7 @@ impl Yard {
     /// The system of files without any finding.
     pub(crate) fn system(&self) -> System {
         let mut loaded = self.load();
-        let system = loaded.system.take();
+        let system = loaded.take_runnable();
         assert_eq!(shown(&loaded.findings()), "");
         system.expect("no error, so a system")
     }

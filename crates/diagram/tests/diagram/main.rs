@@ -1,0 +1,4 @@
+//! Drawings and their layout.
+
+mod drawings;
+mod layout;
