@@ -3,6 +3,7 @@
 use brickyard_model::{Model, Options};
 use clap::{Args, ValueEnum};
 
+use super::targets::no_such_service;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::ui::Ui;
@@ -72,7 +73,7 @@ pub(crate) fn run(ui: &Ui, context: &Context, args: &ConfigArgs) -> Result<(), C
     let known = model.names("services");
     for name in args.services.iter().chain(args.hash.iter().filter(|name| *name != "*")) {
         if !known.contains(&name.as_str()) {
-            return Err(CommandError::usage(format!("there is no service `{name}`")));
+            return Err(no_such_service(name, known));
         }
     }
     model.select(&args.services);

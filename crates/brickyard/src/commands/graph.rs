@@ -7,6 +7,7 @@ use brickyard_model::{Options, System};
 use camino::Utf8PathBuf;
 use clap::{Args, ValueEnum};
 
+use super::targets::no_such_service;
 use crate::complete::services;
 use crate::context::Context;
 use crate::error::CommandError;
@@ -69,21 +70,12 @@ pub(crate) fn run(ui: &Ui, context: &Context, args: &GraphArgs) -> Result<(), Co
     Ok(())
 }
 
-/// The services of these names.
+/// The boxes of these names.
 fn named(system: &System, names: &[String]) -> Result<Vec<ServiceName>, CommandError> {
-    let known = |name: &String| {
-        let name = ServiceName::new(name.as_str()).ok()?;
-        (system.services.contains_key(&name) || system.external.contains_key(&name)).then_some(name)
-    };
+    let known = || system.services.keys().chain(system.external.keys());
     let named = names.iter().map(|name| {
-        known(name).ok_or_else(|| {
-            let err = CommandError::usage(format!("there is no service `{name}`"));
-            let all = system.services.keys().map(ServiceName::as_str);
-            match brickyard_core::diagnostic::nearest(name, all) {
-                Some(near) => err.hint(format!("did you mean `{near}`?")),
-                None => err,
-            }
-        })
+        let found = known().find(|known| known.as_str() == name).cloned();
+        found.ok_or_else(|| no_such_service(name, known().map(ServiceName::as_str)))
     });
     named.collect()
 }

@@ -28,11 +28,19 @@ pub(crate) fn require(system: &System, name: &ServiceName) -> Result<(), Command
     if system.services.contains_key(name) {
         return Ok(());
     }
+    Err(no_such_service(name.as_str(), system.services.keys().map(ServiceName::as_str)))
+}
+
+/// The error for a service that is none of these, with the one that may have been meant.
+pub(crate) fn no_such_service<'a>(
+    name: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> CommandError {
     let err = CommandError::not_found(format!("there is no service `{name}`"));
-    Err(match nearest(name.as_str(), system.services.keys().map(ServiceName::as_str)) {
+    match nearest(name, known) {
         Some(near) => err.hint(format!("did you mean `{near}`?")),
         None => err,
-    })
+    }
 }
 
 /// All services that one depends on or has a line to, with theirs.

@@ -74,6 +74,33 @@ fn profiles_choose_services() {
     assert_eq!(names(&["ps", "--services"]), "app\ndebug\nstore\n");
 }
 
+/// What the engine cannot run is drawn, too: here, a port of UDP.
+#[test]
+fn graph_draws_any_valid_file() {
+    let yard = yard_with_box();
+    let model = "name: drawn
+services:
+  dns: {image: box, ports: ['53:53/udp'], depends_on: [store]}
+  store: {image: box, expose: [6379], volumes: ['data:/data']}
+volumes: {data: }
+";
+    let project = yard.project("drawn", &[("compose.yaml", model)]);
+    let _ = project.run(&["check"]).fails_with(2);
+    let text = project.run(&["graph"]).ok().stdout;
+    assert!(text.contains("● dns") && text.contains("⇢ store/6379"), "{text}");
+    let dot = project.run(&["graph", "--format", "dot"]).ok().stdout;
+    assert!(dot.contains("\"dns\" -> \"store\":e0 [style=dashed]"), "{dot}");
+    let file = project.directory().join("store.svg");
+    let _ = project.run(&["graph", "store", "-o", file.as_str()]).ok();
+    let svg = std::fs::read_to_string(file).unwrap();
+    assert!(svg.contains(">store<") && svg.contains(">data<") && !svg.contains(">dns<"), "{svg}");
+    let diagram: Value =
+        serde_json::from_str(&project.run(&["graph", "--json"]).ok().stdout).unwrap();
+    assert_eq!(diagram["nodes"].as_array().map(Vec::len), Some(3));
+    let _ = project.run(&["graph", "stor"]).fails_with(3).says("did you mean `store`?");
+    let _ = project.run(&["graph", "-o", "no/such.svg"]).fails_with(4).says("`no/such.svg`");
+}
+
 #[test]
 fn config_shows_one_thing_or_all() {
     let yard = yard_with_box();
@@ -91,7 +118,7 @@ fn config_shows_one_thing_or_all() {
     assert!(out(&["config", "store"]).lines().all(|line| line != "  app:"));
     let digests = out(&["config", "--resolve-image-digests"]);
     assert_eq!(digests.matches("image: box@sha256:").count(), 2, "{digests}");
-    let _ = project.run(&["config", "nobody"]).fails_with(2).says("there is no service `nobody`");
+    let _ = project.run(&["config", "nobody"]).fails_with(3).says("there is no service `nobody`");
     // What is shown is a model.
     project.write("compose.yaml", &out(&["config"]));
     assert_eq!(out(&["config", "--hash", "*"]), hashes);
