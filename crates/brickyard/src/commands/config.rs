@@ -47,6 +47,9 @@ pub(crate) struct ConfigArgs {
     /// Name images by the digests that they have in the yard
     #[arg(long)]
     resolve_image_digests: bool,
+    /// Print the JSON Schema of `x-brickyard`, for editors; no model is read
+    #[arg(long)]
+    schema: bool,
     /// Only validate
     #[arg(short, long)]
     quiet: bool,
@@ -60,6 +63,10 @@ enum Format {
 }
 
 pub(crate) fn run(ui: &Ui, context: &Context, args: &ConfigArgs) -> Result<(), CommandError> {
+    if args.schema {
+        ui.json_value(&brickyard_model::spec::schema());
+        return Ok(());
+    }
     let options =
         Options { keeps_variables: args.no_interpolate, keeps_files: args.no_env_resolution };
     let mut loaded = context.loaded(options)?;

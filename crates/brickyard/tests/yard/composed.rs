@@ -118,6 +118,8 @@ fn config_shows_one_thing_or_all() {
     assert!(out(&["config", "store"]).lines().all(|line| line != "  app:"));
     let digests = out(&["config", "--resolve-image-digests"]);
     assert_eq!(digests.matches("image: box@sha256:").count(), 2, "{digests}");
+    let schema: Value = serde_json::from_str(&out(&["config", "--schema"])).unwrap();
+    assert!(schema["$defs"]["service"]["properties"]["x-brickyard"].is_object(), "{schema}");
     let _ = project.run(&["config", "nobody"]).fails_with(3).says("there is no service `nobody`");
     // What is shown is a model.
     project.write("compose.yaml", &out(&["config"]));

@@ -7,6 +7,7 @@ use brickyard_core::{Alias, Diagnostic, EndpointName, LineTarget, ServiceName};
 use super::service::{Reading, signal};
 use super::{Decoder, Need, Spot, health};
 use crate::codes;
+use crate::spec::extension::{self, Fields};
 use crate::tree::{Entry, Kind, Node, Place};
 use crate::types::{
     CHECK_TIMEOUT_MS, Endpoint, EnvironmentTemplate, HostPort, OnChange, RELOAD_TIMEOUT_MS, Reload,
@@ -22,7 +23,8 @@ pub(super) struct TopLevel {
 
 impl Decoder<'_> {
     /// Reports a key of ours that does not exist.
-    pub(super) fn unknown_brickyard_key(&mut self, entry: &Entry, known: &[&str], within: &str) {
+    pub(super) fn unknown_brickyard_key(&mut self, entry: &Entry, fields: &Fields, within: &str) {
+        let known = fields.names();
         let message = format!("unknown key `{}`", entry.key);
         let mut found = Diagnostic::error(codes::UNKNOWN_KEY, message);
         let near = brickyard_core::diagnostic::nearest(&entry.key, known.iter().copied());
@@ -50,7 +52,7 @@ pub(super) fn top_level(d: &mut Decoder<'_>, node: &Node) -> TopLevel {
                 let message = format!("`{}` belongs into a service's `x-brickyard`", entry.key);
                 d.error(codes::UNKNOWN_KEY, message, &entry.key_place);
             }
-            _ => d.unknown_brickyard_key(entry, &["config", "external"], "`x-brickyard`"),
+            _ => d.unknown_brickyard_key(entry, &extension::SYSTEM, "`x-brickyard`"),
         }
     }
     top
@@ -134,10 +136,7 @@ pub(super) fn service(d: &mut Decoder<'_>, reading: &mut Reading<'_>, node: &Nod
                 let message = format!("`{}` belongs into the top-level `x-brickyard`", entry.key);
                 d.error(codes::UNKNOWN_KEY, message, &entry.key_place);
             }
-            _ => {
-                let known = ["provides", "needs", "templates", "environment"];
-                d.unknown_brickyard_key(entry, &known, "`x-brickyard`");
-            }
+            _ => d.unknown_brickyard_key(entry, &extension::SERVICE, "`x-brickyard`"),
         }
     }
 }
@@ -174,7 +173,7 @@ fn long_endpoint(d: &mut Decoder<'_>, entry: &Entry) -> Option<Endpoint> {
                 protocol = text.unwrap_or(protocol);
             }
             "health" => check = Some(&entry.value),
-            _ => d.unknown_brickyard_key(entry, &["port", "protocol", "health"], &within),
+            _ => d.unknown_brickyard_key(entry, &extension::ENDPOINT, &within),
         }
     }
     let Some(number) = number else {
@@ -289,7 +288,7 @@ fn long_need<'n>(
                 let word = d.word(&entry.value, "`on_change`", &words);
                 on_change = word.unwrap_or(on_change);
             }
-            _ => d.unknown_brickyard_key(entry, &["to", "on_change"], "a need"),
+            _ => d.unknown_brickyard_key(entry, &extension::NEED, "a need"),
         }
     }
     if !written {
@@ -319,9 +318,6 @@ fn environment(d: &mut Decoder<'_>, reading: &mut Reading<'_>, node: &Node) {
     }
 }
 
-const TEMPLATE_KEYS: &[&str] =
-    &["src", "dest", "mode", "uid", "gid", "check", "check_timeout", "reload", "reload_timeout"];
-
 fn template(d: &mut Decoder<'_>, reading: &mut Reading<'_>, node: &Node) {
     let (mut src, mut dest, mut text) = (None, None, None);
     let (mut mode, mut uid, mut gid) = (0o644, 0, 0);
@@ -346,11 +342,12 @@ fn template(d: &mut Decoder<'_>, reading: &mut Reading<'_>, node: &Node) {
             "check_timeout" => timeout(d, entry, &mut check_timeout_ms),
             "reload" => reload = self::reload(d, value).unwrap_or(Reload::None),
             "reload_timeout" => timeout(d, entry, &mut reload_timeout_ms),
-            _ => d.unknown_brickyard_key(entry, TEMPLATE_KEYS, "a template"),
+            _ => d.unknown_brickyard_key(entry, &extension::TEMPLATE, "a template"),
         }
     }
-    for key in ["src", "dest"] {
-        if matches!(node.kind, Kind::Mapping(_)) && node.get(key).is_none() {
+    for key in extension::TEMPLATE.required {
+        let is_mapping = matches!(node.kind, Kind::Mapping(_)) || node.is_null();
+        if is_mapping && node.get(key).is_none() {
             let message = format!("a template has no `{key}`");
             d.error(codes::MISSING_KEY, message, &node.place);
         }
@@ -417,7 +414,7 @@ fn destination(
 
 fn argv(d: &mut Decoder<'_>, node: &Node, what: &str) -> Option<Vec<String>> {
     let words = d.texts(node, what);
-    if words.is_empty() && matches!(node.kind, Kind::Sequence(_)) {
+    if words.is_empty() && (matches!(node.kind, Kind::Sequence(_)) || node.is_null()) {
         d.bad_value(format!("{what} must name a program"), &node.place);
     }
     (!words.is_empty()).then_some(words)
@@ -439,7 +436,7 @@ fn reload(d: &mut Decoder<'_>, node: &Node) -> Option<Reload> {
         "signal" => d.text(&entry.value, "`signal`").map(|text| Reload::Signal(signal(&text))),
         "exec" => argv(d, &entry.value, "`exec`").map(Reload::Exec),
         _ => {
-            d.unknown_brickyard_key(entry, &["signal", "exec"], "`reload`");
+            d.unknown_brickyard_key(entry, &extension::RELOAD, "`reload`");
             None
         }
     }

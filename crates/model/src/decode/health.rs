@@ -3,6 +3,7 @@
 use brickyard_core::spec::{Probe, ProbeKind};
 
 use super::Decoder;
+use crate::spec::extension;
 use crate::tree::{Kind, Node};
 use crate::types::Service;
 
@@ -129,10 +130,7 @@ pub(super) fn endpoint_health(
                 probe.kind = http(path.unwrap_or_else(|| "/".to_owned())).kind;
             }
             key if timing(d, &mut probe, key, &entry.value) => {}
-            _ => {
-                let known = ["path", "interval", "timeout", "retries", "start_period"];
-                d.unknown_brickyard_key(entry, &known, "`health`");
-            }
+            _ => d.unknown_brickyard_key(entry, &extension::HEALTH, "`health`"),
         }
     }
     Some(probe)

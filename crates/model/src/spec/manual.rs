@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::extension::{self, Fields};
 use super::{Key, Section, Shape, Support, TOP};
 
 /// A table of every key and what the engine does with it, in Markdown.
@@ -25,6 +26,31 @@ pub fn manual() -> String {
         let mut inner: Vec<&'static Section> = inner.collect();
         inner.reverse();
         waiting.extend(inner);
+    }
+    out.truncate(out.trim_end().len());
+    out.push('\n');
+    out
+}
+
+/// The keys of `x-brickyard` and what they mean, in Markdown.
+#[must_use]
+pub fn extension_manual() -> String {
+    let parts: [(&str, &Fields); 7] = [
+        ("on the top level", &extension::SYSTEM),
+        ("in a service", &extension::SERVICE),
+        ("of an endpoint, instead of its port alone", &extension::ENDPOINT),
+        ("of an endpoint's `health`, instead of `tcp`, `http` or `none`", &extension::HEALTH),
+        ("of a need, instead of SERVICE/ENDPOINT alone", &extension::NEED),
+        ("of a template", &extension::TEMPLATE),
+        ("of a template's `reload`, instead of `none` or `restart`", &extension::RELOAD),
+    ];
+    let mut out = String::new();
+    for (where_, fields) in parts {
+        let _ = writeln!(out, "Keys {where_}:\n\n| key | meaning |\n|---|---|");
+        for key in fields.keys {
+            let _ = writeln!(out, "| `{}` | {} |", key.name, key.about);
+        }
+        out.push('\n');
     }
     out.truncate(out.trim_end().len());
     out.push('\n');

@@ -7,13 +7,15 @@
 //! its JSON Schema, <https://github.com/compose-spec/compose-spec>.
 
 mod deploy;
+pub(crate) mod extension;
 mod keys;
 mod manual;
 mod service;
 mod top;
 
+pub use extension::schema;
 pub(crate) use keys::KeyOf;
-pub use manual::manual;
+pub use manual::{extension_manual, manual};
 pub(crate) use service::SERVICE;
 pub(crate) use top::TOP;
 

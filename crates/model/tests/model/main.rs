@@ -6,6 +6,7 @@ mod corpus;
 mod decoding;
 mod derivation;
 mod errors;
+mod extension;
 mod graph;
 mod manual;
 mod merging;
