@@ -27,6 +27,7 @@ import time
 
 import bench_confd
 import bench_engine
+import bench_model
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 SERVICES = 20
@@ -467,9 +468,11 @@ def main():
     parser.add_argument("--json", metavar="FILE", help="write the figures there, too")
     arguments = parser.parse_args()
     binary = find_binary(sys.argv[1:])
-    counts = {"up": 5, "again": 10, "key": 50, "replaced": 5, "engine": 40, "confd": 15}
+    counts = {"up": 5, "again": 10, "key": 50, "replaced": 5, "engine": 40, "confd": 15,
+              "model": 11}
     if arguments.quick:
-        counts = {"up": 1, "again": 3, "key": 10, "replaced": 1, "engine": 10, "confd": 3}
+        counts = {"up": 1, "again": 3, "key": 10, "replaced": 1, "engine": 10, "confd": 3,
+                  "model": 3}
     base = os.environ.get("BRICKYARD_ROOT")
     docker_reason = Dockerd.reason_against()
     with tempfile.TemporaryDirectory(prefix="brickyard-bench-", dir=base) as name:
@@ -485,6 +488,7 @@ def main():
             engine, engine_reason = bench_engine.measure(
                 binary, directory, docker, counts["engine"], say)
             confd = bench_confd.measure(binary, counts["confd"], say)
+            model = bench_model.measure(binary, directory, counts["model"], say)
         finally:
             yard("down", "-v")
             if docker:
@@ -492,8 +496,10 @@ def main():
     report(figures, idle_figures, docker_reason)
     bench_engine.report(engine, engine_reason)
     bench_confd.report(confd)
+    bench_model.report(model)
     line = json.dumps({"services": SERVICES, "bars_ms": BARS, "figures": figures,
-                       "idle": idle_figures, "engine": engine, "docker": docker_reason or "run"})
+                       "idle": idle_figures, "engine": engine, "model": model,
+                       "docker": docker_reason or "run"})
     print(line)
     if arguments.json:
         pathlib.Path(arguments.json).write_text(line + "\n")

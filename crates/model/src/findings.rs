@@ -4,7 +4,7 @@ use brickyard_core::Diagnostic;
 use brickyard_core::diagnostic::nearest;
 
 use crate::codes;
-use crate::tree::{Kind, Node, Place};
+use crate::tree::{Kind, Node, Place, Via};
 
 /// A finding with a place of the tree.
 pub(crate) trait AtPlace {
@@ -14,7 +14,11 @@ pub(crate) trait AtPlace {
 
 impl AtPlace for Diagnostic {
     fn at_place(self, place: &Place, text: impl Into<String>) -> Self {
-        self.at(&place.source, place.span.clone(), text)
+        let found = self.at(&place.source, place.span.clone(), text);
+        let steps = place.via.as_deref().map(Via::steps).unwrap_or_default();
+        steps.into_iter().fold(found, |found, via| {
+            found.at(&via.place.source, via.place.span.clone(), via.text.clone())
+        })
     }
 }
 

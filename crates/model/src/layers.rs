@@ -227,6 +227,7 @@ impl<'a> Layers<'a> {
             steps.pop();
             if let Some(mut base) = base {
                 self.count(&base)?;
+                base.taken_over(&extends.value.place, &format!("`{name}` extends it here"));
                 merge::settle(&mut base);
                 merge::over(&mut base, service, &Shape::Section(SERVICE));
                 service = base;
@@ -295,7 +296,7 @@ impl<'a> Layers<'a> {
         let key = format!("{} extended {path}", scope.number);
         if !self.documents.contains_key(&key) {
             let by = steps.last().map_or("", |step| step.service.as_str());
-            let from = format!("`{by}` extends a service of this file");
+            let from = format!("`{by}` extends it here");
             let mut model: Option<Node> = None;
             for mut document in self.read(&path, Some((&extends.place, from))) {
                 self.written_out(&mut document, &scope);

@@ -4,7 +4,7 @@
 //! Each file is read, interpolated, written out in full, and put over those before it by
 //! [`layers`](crate::layers); what comes afterwards sees one tree.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use brickyard_core::diagnostic::has_errors;
 use brickyard_core::{Diagnostic, Diagnostics, Files, Source, SystemName};
@@ -140,12 +140,16 @@ pub fn load(input: &Input<'_>) -> Loaded {
     loaded
 }
 
-/// People work through a file from the top; the sort is stable, so stages stay in order.
+/// People work through a file from the top; the sort is stable, so stages stay in order. What many
+/// services took over from one place is said once, by the shortest way.
 fn sort(diagnostics: &mut Diagnostics) {
-    diagnostics.sort_by_key(|found| {
+    let place = |found: &Diagnostic| {
         let label = found.labels.first();
         label.map(|label| (label.source.name.clone(), label.span.start))
-    });
+    };
+    diagnostics.sort_by_cached_key(|found| (place(found), found.labels.len()));
+    let mut said = BTreeSet::new();
+    diagnostics.retain(|found| said.insert((found.code, place(found))) || found.labels.len() < 2);
 }
 
 /// All files as one tree, and the system's name.

@@ -28,6 +28,29 @@ pub struct Place {
     pub source: Arc<Source>,
     /// Bytes of its text.
     pub span: Range<usize>,
+    /// How it came from there to where it counts, when it is not only there that it does.
+    pub(crate) via: Option<Arc<Via>>,
+}
+
+/// A place at which something was taken over from elsewhere.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Via {
+    /// Where it says so.
+    pub place: Place,
+    /// What it says.
+    pub text: String,
+    /// The step before, nearer to where it was written.
+    pub before: Option<Arc<Via>>,
+}
+
+impl Via {
+    /// All steps, that nearest to where something was written first.
+    pub(crate) fn steps(last: &Self) -> Vec<&Self> {
+        let mut steps: Vec<&Self> =
+            std::iter::successors(Some(last), |via| via.before.as_deref()).collect();
+        steps.reverse();
+        steps
+    }
 }
 
 impl Place {
@@ -87,6 +110,39 @@ pub struct Entry {
 }
 
 impl Node {
+    /// Notes for all that is below that it was taken over.
+    pub(crate) fn taken_over(&mut self, at: &Place, text: &str) {
+        let mut known: Vec<Arc<Via>> = Vec::new();
+        self.each_place(&mut |place| {
+            let before = place.via.take();
+            let is_same = |via: &&Arc<Via>| match (&via.before, &before) {
+                (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+                (one, other) => one.is_none() && other.is_none(),
+            };
+            if let Some(via) = known.iter().find(is_same) {
+                place.via = Some(Arc::clone(via));
+                return;
+            }
+            let via = Arc::new(Via { place: at.clone(), text: text.to_owned(), before });
+            known.push(Arc::clone(&via));
+            place.via = Some(via);
+        });
+    }
+
+    fn each_place(&mut self, change: &mut impl FnMut(&mut Place)) {
+        change(&mut self.place);
+        match &mut self.kind {
+            Kind::Scalar { .. } => {}
+            Kind::Sequence(items) => items.iter_mut().for_each(|item| item.each_place(change)),
+            Kind::Mapping(entries) => {
+                for entry in entries {
+                    change(&mut entry.key_place);
+                    entry.value.each_place(change);
+                }
+            }
+        }
+    }
+
     /// A text that was not written by hand; `place` is what brought it.
     pub(crate) fn text_at(place: &Place, text: impl Into<String>) -> Self {
         Self::scalar_at(place, text.into(), false)
@@ -281,7 +337,7 @@ struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     fn place(&self, span: Range<usize>) -> Place {
-        Place { source: Arc::clone(self.source), span }
+        Place { source: Arc::clone(self.source), span, via: None }
     }
 
     fn stop(&self, message: impl Into<String>, span: Range<usize>) -> Stopped {
