@@ -20,20 +20,16 @@ BAR_KIB = 100 * 1024
 # Docker Compose takes seconds for more.
 PEER_SIZE = 500
 
+# Seven keys, as people write them.
 SERVICE = """  s{n}:
     image: registry.example.com/team/s{n}:${{TAG:-1.0}}
-    command: [serve, --port, "8080", --name, "s{n}"]
     environment:
       DATABASE_URL: postgres://s{before}:${{PASSWORD:-secret}}@s{before}:5432/s
-      LOG_LEVEL: ${{LOG_LEVEL:-info}}
-      WORKERS: "4"
+      LOG_LEVEL: info
     ports: ["{port}:8080"]
-    expose: ["5432"]
-    volumes: ["data{n}:/var/lib/data", "./conf/s{n}:/etc/s{n}:ro"]
+    volumes: ["data{n}:/var/lib/data"]
     depends_on: [s{before}]
     restart: unless-stopped
-    labels: {{team: t{file}, tier: backend}}
-    healthcheck: {{test: [CMD, probe], interval: 10s, timeout: 2s, retries: 3}}
     logging: *log
 """
 

@@ -1,6 +1,6 @@
 //! What keys of a model mean to each other, so that a model which Compose refuses is refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use brickyard_core::diagnostic::nearest;
 use brickyard_core::{Code, Diagnostic, Diagnostics};
@@ -15,7 +15,13 @@ pub(crate) fn check(
     disabled: &BTreeMap<String, Vec<String>>,
     diagnostics: &mut Diagnostics,
 ) {
-    let mut check = Check { root, disabled, diagnostics };
+    let names = |kind| {
+        let entries = root.get(kind).map(Node::entries).unwrap_or_default();
+        (kind, entries.iter().map(|entry| entry.key.as_str()).collect())
+    };
+    let kinds = ["networks", "volumes", "secrets", "configs", "models"];
+    let declared = kinds.into_iter().map(names).collect();
+    let mut check = Check { root, declared, disabled, diagnostics };
     for service in root.get("services").map(Node::entries).unwrap_or_default() {
         check.service(service);
     }
@@ -28,6 +34,8 @@ pub(crate) fn check(
 
 struct Check<'a> {
     root: &'a Node,
+    /// What the top level declares, by its kind.
+    declared: BTreeMap<&'static str, BTreeSet<&'a str>>,
     disabled: &'a BTreeMap<String, Vec<String>>,
     diagnostics: &'a mut Diagnostics,
 }
@@ -131,13 +139,13 @@ impl Check<'_> {
 
     /// A name that must be defined on the top level.
     fn defined(&mut self, service: &str, kind: &str, name: &str, place: &Place) {
-        let known = self.root.get(kind).map(Node::entries).unwrap_or_default();
-        if known.iter().any(|entry| entry.key == name) {
+        let known = &self.declared[kind];
+        if known.contains(name) {
             return;
         }
         let one = kind.trim_end_matches('s');
         let message = format!("service `{service}` uses the {one} `{name}`, which is not declared");
-        let near = nearest(name, known.iter().map(|entry| entry.key.as_str()));
+        let near = nearest(name, known.iter().copied());
         let hint = match near {
             Some(near) => format!("a {one} named `{near}` exists; did you mean that?"),
             None => format!("declare it on the top level: `{kind}: {{{name}: {{}}}}`"),

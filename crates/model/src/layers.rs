@@ -12,7 +12,7 @@ use brickyard_core::diagnostic::{Label, has_errors, nearest};
 use brickyard_core::{Diagnostic, Diagnostics, Files, Source};
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::canonical::{Canonical, is_remote};
+use crate::canonical::{Canonical, What, is_remote};
 use crate::decode::read_text;
 use crate::dotenv::Layered;
 use crate::findings::AtPlace;
@@ -62,6 +62,9 @@ struct Step {
     service: String,
     place: Place,
 }
+
+/// Where names stand in the parts of a document, by the part.
+type Known = HashMap<&'static str, HashMap<String, usize>>;
 
 /// Reads files.
 pub(crate) struct Layers<'a> {
@@ -158,8 +161,9 @@ impl<'a> Layers<'a> {
             self.extend_all(&mut document, &key, scope);
             if let Some(includes) = document.take("include") {
                 chain.push(path.to_owned());
+                let mut known = Known::new();
                 for item in includes.value.items() {
-                    self.include(&mut document, item, scope, chain);
+                    self.include(&mut document, &mut known, item, scope, chain);
                 }
                 chain.pop();
             }
@@ -181,7 +185,7 @@ impl<'a> Layers<'a> {
             keeps_variables: self.keeps_variables,
             diagnostics: &mut self.diagnostics,
         };
-        canonical.section(document, TOP, TOP.name);
+        canonical.section(document, TOP, What::Text(TOP.name));
         merge::once(document, &Shape::Section(TOP), &mut self.diagnostics);
     }
 
@@ -335,6 +339,7 @@ impl<'a> Layers<'a> {
     fn include(
         &mut self,
         document: &mut Node,
+        known: &mut Known,
         item: &Node,
         scope: &Scope,
         chain: &mut Vec<Utf8PathBuf>,
@@ -374,7 +379,7 @@ impl<'a> Layers<'a> {
         }
         if let Some(mut model) = model {
             merge::settle(&mut model);
-            self.import(document, model, item);
+            self.import(document, known, model, item);
         }
     }
 
@@ -427,12 +432,12 @@ impl<'a> Layers<'a> {
     }
 
     /// Puts what an included model defines beside what is there.
-    fn import(&mut self, document: &mut Node, mut model: Node, item: &Node) {
+    fn import(&mut self, document: &mut Node, known: &mut Known, mut model: Node, item: &Node) {
         for kind in RESOURCES {
             let Some(brought) = model.take(kind) else {
                 continue;
             };
-            self.beside(document, brought, kind, item);
+            self.beside(document, known.entry(kind).or_default(), brought, kind, item);
         }
         // Of our extension, the parts are known by their names, too.
         if let Some(mut brought) = model.take("x-brickyard") {
@@ -444,27 +449,38 @@ impl<'a> Layers<'a> {
             };
             for kind in ["config", "external"] {
                 if let Some(part) = brought.value.take(kind) {
-                    self.beside(extension, part, kind, item);
+                    self.beside(extension, known.entry(kind).or_default(), part, kind, item);
                 }
             }
         }
     }
 
-    fn beside(&mut self, node: &mut Node, brought: Entry, kind: &str, item: &Node) {
+    /// `known` has the places of names that were there or were brought before.
+    fn beside(
+        &mut self,
+        node: &mut Node,
+        known: &mut HashMap<String, usize>,
+        brought: Entry,
+        kind: &str,
+        item: &Node,
+    ) {
         if node.get(kind).is_none_or(Node::is_null) {
             node.put(kind, Node::mapping_at(&brought.value.place, []));
         }
         let Some(entries) = node.get_mut(kind).and_then(Node::entries_mut) else {
             return;
         };
-        let known: HashMap<String, usize> =
-            entries.iter().enumerate().map(|(at, entry)| (entry.key.clone(), at)).collect();
         let Kind::Mapping(others) = brought.value.kind else {
             return;
         };
+        let unknown = entries.iter().enumerate().skip(known.len());
+        known.extend(unknown.map(|(at, entry)| (entry.key.clone(), at)));
         for other in others {
             match known.get(&other.key).map(|at| &entries[*at]) {
-                None => entries.push(other),
+                None => {
+                    known.insert(other.key.clone(), entries.len());
+                    entries.push(other);
+                }
                 Some(entry) if entry.value.says_the_same(&other.value) => {}
                 Some(entry) => {
                     let of = kind.trim_end_matches('s');

@@ -174,7 +174,7 @@ mod tests {
     use brickyard_core::Source;
 
     use super::*;
-    use crate::canonical::Canonical;
+    use crate::canonical::{Canonical, What};
     use crate::spec::TOP;
     use crate::tree;
 
@@ -212,7 +212,7 @@ mod tests {
                 keeps_variables: false,
                 diagnostics: &mut diagnostics,
             };
-            canonical.section(&mut document, TOP, TOP.name);
+            canonical.section(&mut document, TOP, What::Text(TOP.name));
             assert_eq!(diagnostics, [], "{part}");
             document
         };

@@ -3,6 +3,8 @@
 //! Keys of which the tables say that they are ignored or refused are found here. Where it depends on the
 //! value, decoding finds it: see [`Decoder::unsupported`](crate::decode::Decoder).
 
+use std::fmt;
+
 use brickyard_core::Diagnostics;
 
 use crate::findings::{cannot_honour, no_effect};
@@ -12,11 +14,27 @@ use crate::tree::Node;
 /// What the native engine ignores (warnings) and refuses (errors) in a model as it was written.
 pub(crate) fn findings(root: &Node) -> Diagnostics {
     let mut diagnostics = Vec::new();
-    section(root, TOP, "", &mut diagnostics);
+    section(root, TOP, None, &mut diagnostics);
     diagnostics
 }
 
-fn section(node: &Node, of: &Section, path: &str, diagnostics: &mut Diagnostics) {
+/// Where a key stands, below which others.
+#[derive(Clone, Copy)]
+struct Path<'a> {
+    key: &'a str,
+    below: Option<&'a Self>,
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.below {
+            Some(below) => write!(f, "{below}.{}", self.key),
+            None => f.write_str(self.key),
+        }
+    }
+}
+
+fn section(node: &Node, of: &Section, below: Option<&Path<'_>>, diagnostics: &mut Diagnostics) {
     for entry in node.entries() {
         let Some(key) = of.key(&entry.key) else {
             continue;
@@ -26,10 +44,7 @@ fn section(node: &Node, of: &Section, path: &str, diagnostics: &mut Diagnostics)
         if is_off {
             continue;
         }
-        let path = match path {
-            "" => entry.key.clone(),
-            path => format!("{path}.{}", entry.key),
-        };
+        let path = Path { key: &entry.key, below };
         match key.native {
             Support::Ignored(reason) => {
                 let message = format!("`{path}` has no effect: {reason}");
@@ -45,11 +60,11 @@ fn section(node: &Node, of: &Section, path: &str, diagnostics: &mut Diagnostics)
     }
 }
 
-fn value(node: &Node, shape: &Shape, path: &str, diagnostics: &mut Diagnostics) {
+fn value(node: &Node, shape: &Shape, path: &Path<'_>, diagnostics: &mut Diagnostics) {
     match shape {
         // What belongs to a service is called by its key alone: the place says of which one it is.
-        Shape::Section(of) if of.name == "a service" => section(node, of, "", diagnostics),
-        Shape::Section(of) => section(node, of, path, diagnostics),
+        Shape::Section(of) if of.name == "a service" => section(node, of, None, diagnostics),
+        Shape::Section(of) => section(node, of, Some(path), diagnostics),
         Shape::Map(inner) => {
             node.entries().iter().for_each(|entry| value(&entry.value, inner, path, diagnostics));
         }

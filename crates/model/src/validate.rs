@@ -1,6 +1,6 @@
 //! Rules that need the whole system: names exist, starts are not circular, nothing collides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use brickyard_core::diagnostic::nearest;
 use brickyard_core::{Diagnostic, Diagnostics, ServiceName};
@@ -53,7 +53,7 @@ impl Check<'_> {
 
     /// Services that no profile enables are left out: who depends on them has been told.
     fn dependencies(&mut self, system: &mut System, disabled: &BTreeMap<String, Vec<String>>) {
-        let known: Vec<ServiceName> = system.services.keys().cloned().collect();
+        let known: BTreeSet<ServiceName> = system.services.keys().cloned().collect();
         for (name, service) in &mut system.services {
             service.depends_on.retain(|other, dependency| {
                 if known.contains(other) {
@@ -95,10 +95,15 @@ impl Check<'_> {
     }
 
     fn published_ports(&mut self, system: &System) {
-        let mut seen: Vec<(&PublishedPort, Spot)> = Vec::new();
+        let mut seen: BTreeMap<Option<u16>, Vec<(&PublishedPort, Spot)>> = BTreeMap::new();
         for (name, service) in &system.services {
             for (index, port) in service.ports.iter().enumerate() {
+                // One that gets any free port collides with none.
+                if port.published.is_none() {
+                    continue;
+                }
                 let spot = Spot::Port(name.clone(), index);
+                let seen = seen.entry(port.published).or_default();
                 if let Some((_, first)) = seen.iter().find(|(other, _)| collide(port, other)) {
                     let published = port.published.unwrap_or_default();
                     let message = format!("the host port {published} is published twice");

@@ -75,6 +75,8 @@ pub(crate) fn run(ui: &Ui, context: &Context, args: &ConfigArgs) -> Result<(), C
     };
     loaded.diagnostics.iter().for_each(|found| ui.finding(found));
     if args.quiet {
+        // The process ends now: a large model is not taken apart for that.
+        std::mem::forget((loaded, model));
         return Ok(());
     }
     let known = model.names("services");

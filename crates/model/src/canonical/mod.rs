@@ -11,6 +11,8 @@ mod short;
 pub(crate) use scalar::{clean, is_remote};
 pub(crate) use short::port_range;
 
+use std::fmt;
+
 use brickyard_core::diagnostic::nearest;
 use brickyard_core::{Diagnostic, Diagnostics};
 use camino::Utf8Path;
@@ -35,9 +37,33 @@ pub(crate) struct Canonical<'a> {
     pub diagnostics: &'a mut Diagnostics,
 }
 
+/// What a value is called in messages. It is written only when there is one.
+#[derive(Clone, Copy)]
+pub(crate) enum What<'a> {
+    /// By these words.
+    Text(&'a str),
+    /// By its key.
+    Key(&'a str),
+    /// By what it is, if that has a word, and the name that the user gave it.
+    Named(&'a str, &'a str),
+    /// As a part of something.
+    ItemOf(&'a Self),
+}
+
+impl fmt::Display for What<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(words) => f.write_str(words),
+            Self::Key(key) | Self::Named("", key) => write!(f, "`{key}`"),
+            Self::Named(kind, name) => write!(f, "{kind} `{name}`"),
+            Self::ItemOf(whole) => write!(f, "an item of {whole}"),
+        }
+    }
+}
+
 impl Canonical<'_> {
     /// Writes out what has these keys. What is wrong is reported and taken away.
-    pub(crate) fn section(&mut self, node: &mut Node, section: &'static Section, within: &str) {
+    pub(crate) fn section(&mut self, node: &mut Node, section: &'static Section, within: What<'_>) {
         if !matches!(node.kind, Kind::Mapping(_)) && !node.is_null() {
             self.wrong_type(within, "a mapping", node);
             node.kind = Kind::Mapping(Vec::new());
@@ -56,7 +82,7 @@ impl Canonical<'_> {
     }
 
     /// Whether an entry is kept.
-    fn entry(&mut self, entry: &mut Entry, section: &Section, within: &str) -> bool {
+    fn entry(&mut self, entry: &mut Entry, section: &Section, within: What<'_>) -> bool {
         let Some(key) = section.key(&entry.key) else {
             if entry.key == "x-brickyard" {
                 self.extension(&mut entry.value);
@@ -70,15 +96,16 @@ impl Canonical<'_> {
         if entry.value.is_null() {
             return false;
         }
-        self.value(&mut entry.value, &key.shape, &format!("`{}`", entry.key))
+        self.value(&mut entry.value, &key.shape, What::Key(&entry.key))
     }
 
     /// Writes out a value; whether it is one is returned.
-    fn value(&mut self, node: &mut Node, shape: &Shape, what: &str) -> bool {
+    fn value(&mut self, node: &mut Node, shape: &Shape, what: What<'_>) -> bool {
         match shape {
             Shape::Any => true,
             Shape::Section(section) => {
-                let within = if section.name.starts_with('`') { section.name } else { what };
+                let is_named = section.name.starts_with('`');
+                let within = if is_named { What::Text(section.name) } else { what };
                 self.section(node, section, within);
                 true
             }
@@ -110,15 +137,15 @@ impl Canonical<'_> {
     }
 
     /// Writes out the items of a list, some of which may stand for several.
-    fn items(&mut self, items: &mut Vec<Node>, shape: &Shape, what: &str) {
-        let item_what = format!("an item of {what}");
+    fn items(&mut self, items: &mut Vec<Node>, shape: &Shape, what: What<'_>) {
+        let item_what = What::ItemOf(&what);
         let (short, long) = match shape {
             Shape::Short(short, long) => (Some(*short), *long),
             _ => (None, shape),
         };
         for item in std::mem::take(items) {
             let expanded = match short.filter(|short| short::is_short(*short, &item)) {
-                Some(short) => self.expand(&item, short, &item_what).unwrap_or_default(),
+                Some(short) => self.expand(&item, short, item_what).unwrap_or_default(),
                 None => vec![item],
             };
             for mut item in expanded {
@@ -126,7 +153,7 @@ impl Canonical<'_> {
                     let message = format!("{what} has more than {ITEMS_MAX} items");
                     return self.bad_value(message, &item);
                 }
-                if self.value(&mut item, long, &item_what) {
+                if self.value(&mut item, long, item_what) {
                     items.push(item);
                 }
             }
@@ -134,7 +161,7 @@ impl Canonical<'_> {
     }
 
     /// A value in its short way, written out.
-    fn expanded(&mut self, node: &mut Node, short: Short, long: &Shape, what: &str) -> bool {
+    fn expanded(&mut self, node: &mut Node, short: Short, long: &Shape, what: What<'_>) -> bool {
         let tag = node.tag;
         let Some([only]) =
             self.expand(node, short, what).map(<[Node; 1]>::try_from).and_then(Result::ok)
@@ -145,36 +172,36 @@ impl Canonical<'_> {
         self.value(node, long, what)
     }
 
-    fn map(&mut self, node: &mut Node, shape: &Shape, what: &str) -> bool {
+    fn map(&mut self, node: &mut Node, shape: &Shape, what: What<'_>) -> bool {
         let Kind::Mapping(entries) = &mut node.kind else {
             self.wrong_type(what, "a mapping", node);
             return false;
         };
-        let named = |name: &str| match shape {
+        let kind = match shape {
             Shape::Section(section) if !section.name.starts_with('`') => {
-                let kind = section.name.split_once(' ').map_or(section.name, |(_, kind)| kind);
-                format!("{kind} `{name}`")
+                section.name.split_once(' ').map_or(section.name, |(_, kind)| kind)
             }
-            _ => format!("`{name}`"),
+            _ => "",
         };
         entries.retain_mut(|entry| {
-            is_unsaid(&entry.value) || self.value(&mut entry.value, shape, &named(&entry.key))
+            is_unsaid(&entry.value)
+                || self.value(&mut entry.value, shape, What::Named(kind, &entry.key))
         });
         true
     }
 
-    fn pairs(&mut self, node: &mut Node, what: &str) -> bool {
+    fn pairs(&mut self, node: &mut Node, what: What<'_>) -> bool {
         match &mut node.kind {
             Kind::Sequence(items) => {
-                let item_what = format!("an item of {what}");
-                items.retain_mut(|item| self.scalar(item, &Shape::Text, &item_what));
+                let item_what = What::ItemOf(&what);
+                items.retain_mut(|item| self.scalar(item, &Shape::Text, item_what));
                 node.kind = Kind::Mapping(short::assignments(items));
                 true
             }
             Kind::Mapping(entries) => {
                 entries.retain_mut(|entry| {
-                    let what = format!("`{}`", entry.key);
-                    is_unsaid(&entry.value) || self.scalar(&mut entry.value, &Shape::Text, &what)
+                    let what = What::Key(&entry.key);
+                    is_unsaid(&entry.value) || self.scalar(&mut entry.value, &Shape::Text, what)
                 });
                 true
             }
@@ -216,7 +243,7 @@ impl Canonical<'_> {
         match section.rule {
             Rule::Mount if is(node, "type", "bind") => {
                 if let Some(source) = node.get_mut("source") {
-                    self.scalar(source, &Shape::Path, "`source`");
+                    self.scalar(source, &Shape::Path, What::Key("source"));
                 }
             }
             Rule::Volume if is(node, "driver", "local") => {
@@ -224,7 +251,7 @@ impl Canonical<'_> {
                     && is(options, "o", "bind")
                     && let Some(device) = options.get_mut("device")
                 {
-                    self.scalar(device, &Shape::Path, "`device`");
+                    self.scalar(device, &Shape::Path, What::Key("device"));
                 }
             }
             _ => {}
@@ -239,13 +266,13 @@ impl Canonical<'_> {
         };
         for template in templates {
             if let Some(source) = template.get_mut("src").filter(|node| node.as_text().is_some()) {
-                self.scalar(source, &Shape::Path, "`src`");
+                self.scalar(source, &Shape::Path, What::Key("src"));
             }
         }
     }
 
     /// Reports a key that nothing knows. Extension keys pass, as in Compose.
-    fn unknown_key(&mut self, entry: &Entry, section: &Section, within: &str) -> bool {
+    fn unknown_key(&mut self, entry: &Entry, section: &Section, within: What<'_>) -> bool {
         let (key, place) = (entry.key.as_str(), &entry.key_place);
         let label = format!("in {within}");
         if section.extensible && key.starts_with("x-") {
@@ -265,8 +292,8 @@ impl Canonical<'_> {
         false
     }
 
-    fn wrong_type(&mut self, what: &str, wanted: &str, node: &Node) {
-        self.diagnostics.push(findings::wrong_type(what, wanted, node));
+    fn wrong_type(&mut self, what: What<'_>, wanted: &str, node: &Node) {
+        self.diagnostics.push(findings::wrong_type(&what.to_string(), wanted, node));
     }
 
     fn bad_value(&mut self, message: String, node: &Node) {
@@ -372,9 +399,11 @@ pub(crate) fn order(node: &mut Node, shape: &Shape) {
                     order(&mut entry.value, &key.shape);
                 }
             }
-            entries.sort_by_cached_key(|entry| {
-                (rank(&entry.key).unwrap_or(usize::MAX), entry.key.clone())
-            });
+            let ranked = std::mem::take(entries).into_iter();
+            let mut ranked: Vec<(usize, Entry)> =
+                ranked.map(|entry| (rank(&entry.key).unwrap_or(usize::MAX), entry)).collect();
+            ranked.sort_by(|one, other| (one.0, &one.1.key).cmp(&(other.0, &other.1.key)));
+            entries.extend(ranked.into_iter().map(|(_, entry)| entry));
         }
         (Shape::Map(value), Kind::Mapping(entries)) => {
             entries.iter_mut().for_each(|entry| order(&mut entry.value, value));

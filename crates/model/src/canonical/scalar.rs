@@ -3,14 +3,14 @@
 use brickyard_core::size::{duration_text, parse_bytes, parse_duration_ns};
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::Canonical;
+use super::{Canonical, What};
 use crate::findings;
 use crate::spec::Shape;
 use crate::tree::{Kind, Node};
 
 impl Canonical<'_> {
     /// Writes out a single value; whether it is one is returned.
-    pub(super) fn scalar(&mut self, node: &mut Node, shape: &Shape, what: &str) -> bool {
+    pub(super) fn scalar(&mut self, node: &mut Node, shape: &Shape, what: What<'_>) -> bool {
         let Kind::Scalar { text, plain } = &node.kind else {
             self.wrong_type(what, wanted(shape).1, node);
             return false;
@@ -59,10 +59,10 @@ impl Canonical<'_> {
         })
     }
 
-    fn no_value(&mut self, text: &str, shape: &Shape, what: &str, node: &Node) {
+    fn no_value(&mut self, text: &str, shape: &Shape, what: What<'_>, node: &Node) {
         self.diagnostics.push(match shape {
-            Shape::Word(words) => findings::no_word(text, what, words, node),
-            _ => findings::no_value(text, what, wanted(shape).0, node),
+            Shape::Word(words) => findings::no_word(text, &what.to_string(), words, node),
+            _ => findings::no_value(text, &what.to_string(), wanted(shape).0, node),
         });
     }
 

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use brickyard_core::Diagnostic;
 
-use super::{Canonical, dependency};
+use super::{Canonical, What, dependency};
 use crate::codes;
 use crate::shell_words;
 use crate::spec::Short;
@@ -43,7 +43,12 @@ pub(super) fn assignments(items: &[Node]) -> Vec<Entry> {
 
 impl Canonical<'_> {
     /// What a short way of writing stands for; nothing when it is wrong, which is reported.
-    pub(super) fn expand(&mut self, node: &Node, short: Short, what: &str) -> Option<Vec<Node>> {
+    pub(super) fn expand(
+        &mut self,
+        node: &Node,
+        short: Short,
+        what: What<'_>,
+    ) -> Option<Vec<Node>> {
         let place = &node.place;
         let text = node.as_text().unwrap_or_default();
         let named = |key| Node::mapping_at(place, [(key, Some(Node::text_at(place, text)))]);
@@ -81,7 +86,7 @@ impl Canonical<'_> {
         }])
     }
 
-    fn command(&mut self, node: &Node, text: &str, what: &str) -> Option<Node> {
+    fn command(&mut self, node: &Node, text: &str, what: What<'_>) -> Option<Node> {
         let Some(words) = shell_words::split(text) else {
             self.bad_value(format!("{what} has a quote that is never closed"), node);
             return None;
@@ -97,11 +102,11 @@ impl Canonical<'_> {
     }
 
     /// Names as a mapping: with nothing, or with what a dependency is when only its name is written.
-    fn names(&mut self, node: &Node, short: Short, what: &str) -> Option<Node> {
+    fn names(&mut self, node: &Node, short: Short, what: What<'_>) -> Option<Node> {
         let mut entries: Vec<Entry> = Vec::new();
         for item in node.items() {
             let Some(name) = item.as_text() else {
-                self.wrong_type(&format!("an item of {what}"), "text", item);
+                self.wrong_type(What::ItemOf(&what), "text", item);
                 continue;
             };
             let place = &item.place;
@@ -117,7 +122,7 @@ impl Canonical<'_> {
     }
 
     /// `HOST=ADDRESS`, of lists of `HOST:ADDRESS` and of mappings.
-    fn hosts(&mut self, node: &Node, what: &str) -> Option<Node> {
+    fn hosts(&mut self, node: &Node, what: What<'_>) -> Option<Node> {
         let mut lines = Vec::new();
         let mut line = |place: &Place, host: &str, address: &str| {
             let address = address.trim_start_matches('[').trim_end_matches(']');
@@ -142,7 +147,7 @@ impl Canonical<'_> {
             for address in addresses {
                 match address.as_text() {
                     Some(text) => line(&address.place, &entry.key, text),
-                    None => self.wrong_type(&format!("`{}`", entry.key), "an address", address),
+                    None => self.wrong_type(What::Key(&entry.key), "an address", address),
                 }
             }
         }
@@ -150,9 +155,9 @@ impl Canonical<'_> {
     }
 
     /// `all` of a list of devices, or of their number.
-    fn gpus(&mut self, node: &Node, text: &str, what: &str) -> Option<Node> {
+    fn gpus(&mut self, node: &Node, text: &str, what: What<'_>) -> Option<Node> {
         let place = &node.place;
-        let is_count = what == "`count`";
+        let is_count = matches!(what, What::Key("count"));
         match (is_count, text) {
             (true, "all") => Some(Node::literal_at(place, "-1")),
             (true, _) => Some(node.clone()),

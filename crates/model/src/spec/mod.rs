@@ -158,7 +158,10 @@ impl Section {
 
     /// The row of a key.
     pub(crate) fn key(&self, name: &str) -> Option<&'static Key> {
-        self.keys.iter().find(|key| key.name == name)
+        let first = name.as_bytes().first();
+        let is_near =
+            |key: &Key| key.name.len() == name.len() && key.name.as_bytes().first() == first;
+        self.keys.iter().find(|key| is_near(key) && key.name == name)
     }
 }
 
