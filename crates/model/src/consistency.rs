@@ -113,7 +113,7 @@ impl Check<'_> {
     fn dependencies(&mut self, name: &str, service: &Node) {
         for on in service.get("depends_on").map(Node::entries).unwrap_or_default() {
             let is_required = on.value.get("required").and_then(Node::as_text) != Some("false");
-            let Some(profiles) = self.disabled.get(&on.key).filter(|_| is_required) else {
+            let Some(profiles) = self.disabled.get(on.key.as_str()).filter(|_| is_required) else {
                 continue;
             };
             let message =

@@ -1,6 +1,6 @@
 //! The graph of services: in which order they start, and who is at the other end of whose lines.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use brickyard_core::ServiceName;
 
@@ -44,9 +44,13 @@ pub fn dependents_of(system: &System, target: &ServiceName) -> BTreeSet<ServiceN
 #[must_use]
 pub fn start_cycles(system: &System) -> Vec<Vec<ServiceName>> {
     let edges = hard_edges(system);
+    let mut cycles = Vec::new();
+    // Mostly nobody waits for himself, and that is soon seen.
+    if is_acyclic(&edges) {
+        return cycles;
+    }
     let component = components(&edges);
     let mut seen = BTreeSet::new();
-    let mut cycles = Vec::new();
     for name in edges.keys() {
         if !seen.insert(component[name]) {
             continue;
@@ -68,6 +72,28 @@ fn hard_edges(system: &System) -> Edges<'_> {
         (name, defined.collect())
     });
     edges.collect()
+}
+
+/// Whether all can be put one after the other.
+fn is_acyclic(edges: &Edges<'_>) -> bool {
+    let number: HashMap<&ServiceName, usize> =
+        edges.keys().enumerate().map(|(number, name)| (*name, number)).collect();
+    let targets: Vec<Vec<usize>> =
+        edges.values().map(|targets| targets.iter().map(|name| number[name]).collect()).collect();
+    let mut waited_for = vec![0_usize; targets.len()];
+    targets.iter().flatten().for_each(|target| waited_for[*target] += 1);
+    let mut free: Vec<usize> = (0..targets.len()).filter(|at| waited_for[*at] == 0).collect();
+    let mut count = 0;
+    while let Some(at) = free.pop() {
+        count += 1;
+        for &target in &targets[at] {
+            waited_for[target] -= 1;
+            if waited_for[target] == 0 {
+                free.push(target);
+            }
+        }
+    }
+    count == targets.len()
 }
 
 /// Breadth first from `start` back to `start`.

@@ -69,7 +69,7 @@ impl Walk<'_> {
                 if text.contains('$') {
                     let mut findings = Vec::new();
                     let lookup = |name: &str| self.environment.get(name).cloned();
-                    *text = substitute(text, &lookup, &mut findings);
+                    *text = substitute(text, &lookup, &mut findings).into();
                     // What a variable brings is text: an empty one is empty text and not null.
                     *plain = false;
                     for finding in findings {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use brickyard_core::diagnostic::{Label, has_errors, nearest};
 use brickyard_core::{Diagnostic, Diagnostics, Files, Source};
 use camino::{Utf8Path, Utf8PathBuf};
+use compact_str::CompactString;
 
 use crate::canonical::{Canonical, What, is_remote};
 use crate::decode::read_text;
@@ -64,7 +65,7 @@ struct Step {
 }
 
 /// Where names stand in the parts of a document, by the part.
-type Known = HashMap<&'static str, HashMap<String, usize>>;
+type Known = HashMap<&'static str, HashMap<CompactString, usize>>;
 
 /// Reads files.
 pub(crate) struct Layers<'a> {
@@ -198,7 +199,7 @@ impl<'a> Layers<'a> {
         if entries.iter().all(|entry| entry.value.get("extends").is_none()) {
             return;
         }
-        let written = entries.iter().map(|entry| (entry.key.clone(), entry.value.clone()));
+        let written = entries.iter().map(|entry| (entry.key.to_string(), entry.value.clone()));
         let bases = Bases { written: written.collect(), extended: HashMap::new() };
         self.documents.insert(key.to_owned(), bases);
         for entry in entries {
@@ -311,7 +312,8 @@ impl<'a> Layers<'a> {
             }
             let services = model.as_ref().and_then(|model| model.get("services"));
             let entries = services.into_iter().flat_map(Node::entries);
-            let written = entries.map(|entry| (entry.key.clone(), entry.value.clone())).collect();
+            let written =
+                entries.map(|entry| (entry.key.to_string(), entry.value.clone())).collect();
             let is_read = model.is_some();
             self.documents.insert(key.clone(), Bases { written, ..Bases::default() });
             if !is_read {
@@ -459,7 +461,7 @@ impl<'a> Layers<'a> {
     fn beside(
         &mut self,
         node: &mut Node,
-        known: &mut HashMap<String, usize>,
+        known: &mut HashMap<CompactString, usize>,
         brought: Entry,
         kind: &str,
         item: &Node,

@@ -65,12 +65,12 @@ fn mapping(entries: &mut Vec<Entry>, others: Vec<Entry>, shape: &Shape) {
     let places: HashMap<String, usize> = match others.len() {
         // A few keys are found as quickly without.
         0..8 => HashMap::new(),
-        _ => entries.iter().enumerate().map(|(at, entry)| (entry.key.clone(), at)).collect(),
+        _ => entries.iter().enumerate().map(|(at, entry)| (entry.key.to_string(), at)).collect(),
     };
     let is_indexed = others.len() >= 8;
     for other in others {
         let at = match is_indexed {
-            true => places.get(&other.key).copied(),
+            true => places.get(other.key.as_str()).copied(),
             false => entries.iter().position(|entry| entry.key == other.key),
         };
         match at.and_then(|at| entries.get_mut(at)) {
@@ -181,7 +181,7 @@ mod tests {
     /// A tree in one line.
     fn shown(node: &Node) -> String {
         match &node.kind {
-            Kind::Scalar { text, .. } => text.clone(),
+            Kind::Scalar { text, .. } => text.to_string(),
             Kind::Sequence(items) => {
                 format!("[{}]", items.iter().map(shown).collect::<Vec<_>>().join(", "))
             }

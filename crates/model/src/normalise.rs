@@ -54,7 +54,7 @@ pub(crate) fn without_disabled(
         let is_enabled = of.is_empty() || of.iter().any(is_active);
         if !is_enabled {
             let names = of.iter().filter_map(Node::as_text).map(str::to_owned);
-            disabled.insert(entry.key.clone(), names.collect());
+            disabled.insert(entry.key.to_string(), names.collect());
         }
         is_enabled
     });
@@ -125,7 +125,7 @@ impl Normalise<'_> {
         }
         for entry in pairs.entries_mut().into_iter().flatten() {
             if entry.value.is_null()
-                && let Some(value) = self.environment.get(&entry.key)
+                && let Some(value) = self.environment.get(entry.key.as_str())
             {
                 entry.value = Node::text_at(&entry.key_place, value);
             }
@@ -219,7 +219,7 @@ impl Normalise<'_> {
                     entry.value.take("external");
                 }
                 let name = match is_external {
-                    true => entry.key.clone(),
+                    true => entry.key.to_string(),
                     false => format!("{}_{}", self.name, entry.key),
                 };
                 if entry.value.get("name").is_none() {
@@ -241,7 +241,7 @@ fn raw_variables(text: &str) -> Vec<(String, String)> {
 fn pair(pairs: &mut Vec<Entry>, name: &str, value: &str, place: &Place) {
     pairs.retain(|entry| entry.key != name);
     let value = Node::text_at(place, value);
-    pairs.push(Entry { key: name.to_owned(), key_place: place.clone(), value });
+    pairs.push(Entry { key: name.into(), key_place: place.clone(), value });
 }
 
 /// Puts pairs below those that are written.
@@ -358,7 +358,8 @@ pub(crate) fn without_unused(root: &mut Node) {
     }
     for (kind, used) in used {
         if let Some(entries) = root.get_mut(kind).and_then(Node::entries_mut) {
-            entries.retain(|entry| used.contains(&entry.key) || entry.key.starts_with("x-"));
+            entries
+                .retain(|entry| used.contains(entry.key.as_str()) || entry.key.starts_with("x-"));
             if entries.is_empty() {
                 root.take(kind);
             }

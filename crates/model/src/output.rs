@@ -3,7 +3,7 @@
 //! Everything is explicit: variables are replaced, short forms are written long, paths are absolute.
 //! Loading the result gives the same model.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use brickyard_core::{Digest, SystemName};
 use brickyard_yaml::{Style, Written};
@@ -89,19 +89,16 @@ impl Model {
         if names.is_empty() {
             return;
         }
-        let mut kept = names.to_vec();
-        let mut at = 0;
-        while let Some(name) = kept.get(at).cloned() {
+        let mut kept = BTreeSet::new();
+        let mut waiting = names.to_vec();
+        while let Some(name) = waiting.pop() {
             let on = self.root.at(&["services", &name, "depends_on"]).map(Node::entries);
-            for entry in on.unwrap_or_default() {
-                if !kept.contains(&entry.key) {
-                    kept.push(entry.key.clone());
-                }
-            }
-            at += 1;
+            let on = on.unwrap_or_default().iter().map(|entry| entry.key.to_string());
+            waiting.extend(on.filter(|other| !kept.contains(other)));
+            kept.insert(name);
         }
         if let Some(services) = self.root.get_mut("services").and_then(Node::entries_mut) {
-            services.retain(|entry| kept.contains(&entry.key));
+            services.retain(|entry| kept.contains(entry.key.as_str()));
         }
         crate::normalise::without_unused(&mut self.root);
     }
@@ -142,7 +139,7 @@ fn written(node: &Node, escapes: bool) -> Written {
     match &node.kind {
         Kind::Scalar { .. } if node.is_null() => Written::Literal("null".to_owned()),
         Kind::Scalar { text, plain: true } if scalar(text).is_some() => {
-            Written::Literal(text.clone())
+            Written::Literal(text.to_string())
         }
         Kind::Scalar { text, .. } => Written::Text(escaped(text, escapes)),
         Kind::Sequence(items) => {
@@ -151,7 +148,7 @@ fn written(node: &Node, escapes: bool) -> Written {
         Kind::Mapping(entries) => {
             let entries = entries.iter().map(|entry| {
                 let escapes = is_escaped(&entry.key, escapes);
-                (entry.key.clone(), written(&entry.value, escapes))
+                (entry.key.to_string(), written(&entry.value, escapes))
             });
             Written::Map(entries.collect())
         }
@@ -173,7 +170,7 @@ fn json_in(node: &Node, escapes: bool) -> Value {
         Kind::Mapping(entries) => {
             let entries = entries.iter().map(|entry| {
                 let escapes = is_escaped(&entry.key, escapes);
-                (entry.key.clone(), json_in(&entry.value, escapes))
+                (entry.key.to_string(), json_in(&entry.value, escapes))
             });
             Value::Object(entries.collect())
         }

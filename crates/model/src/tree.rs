@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use brickyard_core::{Diagnostic, Diagnostics, Source};
+use compact_str::CompactString;
 use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, Span, StrInput};
 
 use crate::codes;
@@ -88,7 +89,7 @@ pub enum Kind {
     /// Text, a number, a boolean or null: typed only when it is used.
     Scalar {
         /// The text after YAML's own escapes.
-        text: String,
+        text: CompactString,
         /// Whether it was written without quotes, so that `null` is null.
         plain: bool,
     },
@@ -102,7 +103,7 @@ pub enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// The key's text.
-    pub key: String,
+    pub key: CompactString,
     /// Where the key stands.
     pub key_place: Place,
     /// The value.
@@ -153,16 +154,16 @@ impl Node {
     }
 
     /// A text that was not written by hand; `place` is what brought it.
-    pub(crate) fn text_at(place: &Place, text: impl Into<String>) -> Self {
+    pub(crate) fn text_at(place: &Place, text: impl Into<CompactString>) -> Self {
         Self::scalar_at(place, text.into(), false)
     }
 
     /// A number, a truth or null that was not written by hand.
-    pub(crate) fn literal_at(place: &Place, text: impl Into<String>) -> Self {
+    pub(crate) fn literal_at(place: &Place, text: impl Into<CompactString>) -> Self {
         Self::scalar_at(place, text.into(), true)
     }
 
-    fn scalar_at(place: &Place, text: String, plain: bool) -> Self {
+    fn scalar_at(place: &Place, text: CompactString, plain: bool) -> Self {
         Self { kind: Kind::Scalar { text, plain }, place: place.clone(), tag: None }
     }
 
@@ -178,7 +179,7 @@ impl Node {
     ) -> Self {
         let entries = entries.into_iter().filter_map(|(key, value)| {
             let key_place = place.clone();
-            Some(Entry { key: key.to_owned(), key_place, value: value? })
+            Some(Entry { key: key.into(), key_place, value: value? })
         });
         Self { kind: Kind::Mapping(entries.collect()), place: place.clone(), tag: None }
     }
@@ -260,7 +261,7 @@ impl Node {
         };
         match entries.iter_mut().find(|entry| entry.is(key)) {
             Some(entry) => entry.value = value,
-            None => entries.push(Entry { key: key.to_owned(), key_place, value }),
+            None => entries.push(Entry { key: key.into(), key_place, value }),
         }
     }
 
@@ -414,9 +415,8 @@ impl<'a> Builder<'a> {
                     Some((None, name)) => return Err(self.tag(&name, span)),
                     Some((Some(_), _)) | None => {}
                 }
-                let text = text.into_owned();
                 let place = self.place(span);
-                let kind = Kind::Scalar { text, plain };
+                let kind = Kind::Scalar { text: text.into(), plain };
                 (Node { kind, place, tag: None }, anchor, 0)
             }
             Event::SequenceStart(_, anchor, tag) => {

@@ -70,7 +70,10 @@ impl Canonical<'_> {
         }
         let is_written = !node.is_null();
         self.before(node, section);
-        for key in section.required.iter().filter(|key| is_written && node.get(key).is_none()) {
+        let is_missing = |value: Option<&Node>| {
+            value.is_none_or(|value| value.is_null() && value.tag != Some(Tag::Reset))
+        };
+        for key in section.required.iter().filter(|key| is_written && is_missing(node.get(key))) {
             let message = format!("{within} has no `{key}`");
             let found = Diagnostic::error(codes::MISSING_KEY, message);
             self.report(found, node);
@@ -144,6 +147,10 @@ impl Canonical<'_> {
             _ => (None, shape),
         };
         for item in std::mem::take(items) {
+            if item.is_null() && matches!(long, Shape::Section(_)) {
+                self.wrong_type(item_what, "a mapping", &item);
+                continue;
+            }
             let expanded = match short.filter(|short| short::is_short(*short, &item)) {
                 Some(short) => self.expand(&item, short, item_what).unwrap_or_default(),
                 None => vec![item],
@@ -393,15 +400,14 @@ fn imply(node: &mut Node, rule: Rule) {
 pub(crate) fn order(node: &mut Node, shape: &Shape) {
     match (shape, &mut node.kind) {
         (Shape::Section(section), Kind::Mapping(entries)) => {
-            let rank = |name: &str| section.keys.iter().position(|key| key.name == name);
-            for entry in entries.iter_mut() {
-                if let Some(key) = section.key(&entry.key) {
-                    order(&mut entry.value, &key.shape);
+            let ranked = std::mem::take(entries).into_iter().map(|mut entry| {
+                let place = section.place(&entry.key);
+                if let Some(place) = place {
+                    order(&mut entry.value, &section.keys[place].shape);
                 }
-            }
-            let ranked = std::mem::take(entries).into_iter();
-            let mut ranked: Vec<(usize, Entry)> =
-                ranked.map(|entry| (rank(&entry.key).unwrap_or(usize::MAX), entry)).collect();
+                (place.unwrap_or(usize::MAX), entry)
+            });
+            let mut ranked: Vec<(usize, Entry)> = ranked.collect();
             ranked.sort_by(|one, other| (one.0, &one.1.key).cmp(&(other.0, &other.1.key)));
             entries.extend(ranked.into_iter().map(|(_, entry)| entry));
         }

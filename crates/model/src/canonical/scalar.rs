@@ -19,13 +19,13 @@ impl Canonical<'_> {
             self.wrong_type(what, wanted(shape).1, node);
             return false;
         }
-        let text = text.clone();
+        let text = text.to_string();
         if self.keeps_variables && text.contains('$') {
             return true;
         }
         match self.read(&text, *plain, shape) {
             Some((text, plain)) => {
-                node.kind = Kind::Scalar { text, plain };
+                node.kind = Kind::Scalar { text: text.into(), plain };
                 true
             }
             None => {
@@ -68,12 +68,13 @@ impl Canonical<'_> {
 
     /// An absolute path without `.` and `..`.
     fn path(&self, text: &str) -> Utf8PathBuf {
-        match (text.strip_prefix('~'), self.home) {
+        let path = match (text.strip_prefix('~'), self.home) {
             (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => {
-                clean(&Utf8Path::new(home).join(rest.trim_start_matches('/')))
+                Utf8Path::new(home).join(rest.trim_start_matches('/'))
             }
-            _ => clean(&self.directory.join(text)),
-        }
+            _ => text.into(),
+        };
+        clean(&self.directory.join(path))
     }
 }
 

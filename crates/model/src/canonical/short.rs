@@ -36,7 +36,7 @@ pub(super) fn assignments(items: &[Node]) -> Vec<Entry> {
             None => (text, Node::literal_at(&item.place, "")),
         };
         entries.retain(|known| known.key != key);
-        entries.push(Entry { key: key.to_owned(), key_place: item.place.clone(), value });
+        entries.push(Entry { key: key.into(), key_place: item.place.clone(), value });
     }
     entries
 }
@@ -115,7 +115,7 @@ impl Canonical<'_> {
                 _ => Node::literal_at(place, ""),
             };
             if entries.iter().all(|known| known.key != name) {
-                entries.push(Entry { key: name.to_owned(), key_place: place.clone(), value });
+                entries.push(Entry { key: name.into(), key_place: place.clone(), value });
             }
         }
         Some(Node { kind: Kind::Mapping(entries), place: node.place.clone(), tag: None })

@@ -313,7 +313,7 @@ fn environment(d: &mut Decoder<'_>, reading: &mut Reading<'_>, node: &Node) {
             let place = entry.value.place.describe();
             let template = EnvironmentTemplate { text, place };
             let templates = &mut reading.service.environment_templates;
-            templates.insert(key.clone(), template);
+            templates.insert(key.to_string(), template);
         }
     }
 }

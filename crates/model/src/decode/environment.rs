@@ -16,7 +16,7 @@ pub(super) fn environment(d: &mut Decoder<'_>, node: &Node) -> BTreeMap<String, 
             continue;
         }
         if let Some(value) = entry.value.as_text() {
-            variables.insert(entry.key.clone(), value.to_owned());
+            variables.insert(entry.key.to_string(), value.to_owned());
         }
     }
     variables

@@ -120,7 +120,7 @@ impl Decoder<'_> {
     /// Text; numbers and booleans count as written.
     pub(crate) fn text(&mut self, node: &Node, what: &str) -> Option<String> {
         match &node.kind {
-            Kind::Scalar { text, .. } if !node.is_null() => Some(text.clone()),
+            Kind::Scalar { text, .. } if !node.is_null() => Some(text.to_string()),
             _ => {
                 self.wrong_type(what, "text", node);
                 None

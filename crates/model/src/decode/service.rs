@@ -117,7 +117,8 @@ fn plain_key(d: &mut Decoder<'_>, reading: &mut Reading<'_>, entry: &Entry) -> b
         "environment" => service.environment = environment::environment(d, node),
         "labels" => {
             let text = |value: &Node| value.as_text().unwrap_or_default().to_owned();
-            let pairs = node.entries().iter().map(|entry| (entry.key.clone(), text(&entry.value)));
+            let pairs =
+                node.entries().iter().map(|entry| (entry.key.to_string(), text(&entry.value)));
             service.labels = pairs.collect();
         }
         _ => return false,
@@ -195,7 +196,7 @@ fn build(d: &mut Decoder<'_>, node: &Node) -> Option<Build> {
     let args = node.get("args").map(Node::entries).unwrap_or_default();
     let args = args.iter().filter_map(|entry| {
         // One without a value that nobody has given is the Dockerfile's own.
-        Some((entry.key.clone(), entry.value.as_text()?.to_owned()))
+        Some((entry.key.to_string(), entry.value.as_text()?.to_owned()))
     });
     let context = Utf8PathBuf::from(text);
     let dockerfile = clean(&context.join(of("dockerfile").unwrap_or("Dockerfile")));

@@ -158,10 +158,15 @@ impl Section {
 
     /// The row of a key.
     pub(crate) fn key(&self, name: &str) -> Option<&'static Key> {
+        self.place(name).map(|place| &self.keys[place])
+    }
+
+    /// Which of the keys it is.
+    pub(crate) fn place(&self, name: &str) -> Option<usize> {
         let first = name.as_bytes().first();
         let is_near =
             |key: &Key| key.name.len() == name.len() && key.name.as_bytes().first() == first;
-        self.keys.iter().find(|key| is_near(key) && key.name == name)
+        self.keys.iter().position(|key| is_near(key) && key.name == name)
     }
 }
 
