@@ -1,6 +1,6 @@
 # `make test` is all that a change has to pass; `make demo` is all that a new user has to type.
 
-.PHONY: test test-vm soak demo demo-down shop shop-down bench build check deps man
+.PHONY: test test-vm soak fuzz demo demo-down shop shop-down bench build check deps man
 
 build:
 	scripts/deps build
@@ -27,6 +27,18 @@ soak: export BRICKYARD_SEED ?= $(shell date +%s)
 soak:
 	scripts/deps build test
 	cargo test -p brickyard --test yard -- --nocapture killed_processes_lose
+
+# Files of the corpus are changed at random, guided by what they reach, for so many seconds: what is
+# found is kept below `fuzz/artifacts`. The compiler is told that it may instrument what it builds.
+fuzz: export RUSTC_BOOTSTRAP = 1
+fuzz: FUZZ_SECONDS ?= 600
+fuzz:
+	scripts/deps build fuzz
+	command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
+	mkdir -p fuzz/corpus/model
+	cp crates/model/tests/corpus/*/*.txt fuzz/corpus/model/
+	cargo fuzz run --sanitizer none model -- -dict=fuzz/model.dict -max_total_time=$(FUZZ_SECONDS) \
+		-timeout=5 -rss_limit_mb=1024 -max_len=8192
 
 demo:
 	scripts/deps build demo
