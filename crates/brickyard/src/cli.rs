@@ -40,7 +40,7 @@ pub(crate) struct Global {
     /// Name of the system instead of the file's
     #[arg(short = 'p', long, value_name = "NAME")]
     pub(crate) project_name: Option<String>,
-    /// File with variables for interpolation instead of .env
+    /// File with variables for interpolation instead of .env; COMPOSE_ENV_FILES names them, too
     #[arg(long, value_name = "FILE")]
     pub(crate) env_file: Vec<Utf8PathBuf>,
     /// Profile that is active, beside services without any; COMPOSE_PROFILES names them, too

@@ -74,12 +74,13 @@ impl Context {
         if !self.global.file.is_empty() {
             return self.global.file.iter().map(|file| absolute(file)).collect();
         }
-        let variable = |name: &str| self.environment.get(name).filter(|text| !text.is_empty());
+        let here = absolute(Utf8Path::new("."))?;
+        let variables = self.variables_of(&here)?;
+        let variable = |name: &str| variables.get(name).filter(|text| !text.is_empty());
         if let Some(files) = variable("COMPOSE_FILE") {
             let separator = variable("COMPOSE_PATH_SEPARATOR").map_or(":", String::as_str);
             return files.split(separator).map(|file| absolute(file.into())).collect();
         }
-        let here = absolute(Utf8Path::new("."))?;
         let found = here
             .ancestors()
             .find_map(|directory| brickyard_model::default_files(&OsFiles, directory));
@@ -87,6 +88,38 @@ impl Context {
             CommandError::usage("no compose.yaml is in this directory or above")
                 .hint("name one with -f FILE")
         })
+    }
+
+    /// Env files given by hand: by flags, or by Compose's variable.
+    fn env_files(&self) -> Result<Vec<Utf8PathBuf>, CommandError> {
+        let given = &self.global.env_file;
+        let listed = self.environment.get("COMPOSE_ENV_FILES").filter(|_| given.is_empty());
+        let listed = listed.map_or("", String::as_str).split(',').map(str::trim);
+        let listed = listed.filter(|file| !file.is_empty()).map(Utf8Path::new);
+        given.iter().map(Utf8PathBuf::as_path).chain(listed).map(absolute).collect()
+    }
+
+    fn ignores_env_file(&self) -> bool {
+        let disabled = self.environment.get("COMPOSE_DISABLE_ENV_FILE").map(String::as_str);
+        matches!(disabled, Some("1" | "t" | "T" | "true" | "TRUE" | "True"))
+    }
+
+    /// The caller's variables over those of the env files, before it is known where the model is. What
+    /// is wrong with a file is said when the model is loaded.
+    fn variables_of(&self, here: &Utf8Path) -> Result<BTreeMap<String, String>, CommandError> {
+        let mut files = self.env_files()?;
+        if files.is_empty() && !self.ignores_env_file() {
+            files.push(here.join(".env"));
+        }
+        let mut variables = BTreeMap::new();
+        for file in files {
+            if let Ok(text) = std::fs::read_to_string(&file) {
+                let source = brickyard_core::Source::new(file.as_str(), text);
+                variables.extend(brickyard_model::dotenv::parse(&source, &self.environment).0);
+            }
+        }
+        variables.extend(self.environment.clone());
+        Ok(variables)
     }
 
     /// The model's files, as far as they are found.
@@ -117,10 +150,10 @@ impl Context {
             paths: &shown,
             project_directory: directory,
             environment: &self.environment,
-            env_files: &self.global.env_file,
+            env_files: &self.env_files()?,
             name: self.global.project_name.as_deref(),
             profiles: &self.global.profile,
-            options,
+            options: Options { ignores_env_file: self.ignores_env_file(), ..options },
         }))
     }
 

@@ -45,7 +45,7 @@ pub struct Input<'a> {
     /// The environment of the process.
     pub environment: &'a BTreeMap<String, String>,
     /// Env files given by hand, relative ones from the project directory; when empty, `.env` of the
-    /// project directory is read if it is there.
+    /// project directory is read if it is there and [`Options::ignores_env_file`] does not forbid it.
     pub env_files: &'a [Utf8PathBuf],
     /// The system's name when it was given by hand.
     pub name: Option<&'a str>,
@@ -62,6 +62,8 @@ pub struct Options {
     pub keeps_variables: bool,
     /// Files of variables and labels stay named instead of being read.
     pub keeps_files: bool,
+    /// `.env` is not read.
+    pub ignores_env_file: bool,
 }
 
 /// What came of it.
@@ -241,6 +243,7 @@ fn environment(input: &Input<'_>, diagnostics: &mut Diagnostics) -> BTreeMap<Str
     let mut variables = Layered::new(input.environment);
     let default = [input.project_directory.join(".env")];
     let (paths, required) = match input.env_files {
+        [] if input.options.ignores_env_file => return variables.finish(),
         [] => (default.as_slice(), false),
         paths => (paths, true),
     };

@@ -67,8 +67,11 @@ pub(crate) fn run(ui: &Ui, context: &Context, args: &ConfigArgs) -> Result<(), C
         ui.json_value(&brickyard_model::spec::schema());
         return Ok(());
     }
-    let options =
-        Options { keeps_variables: args.no_interpolate, keeps_files: args.no_env_resolution };
+    let options = Options {
+        keeps_variables: args.no_interpolate,
+        keeps_files: args.no_env_resolution,
+        ..Options::default()
+    };
     let mut loaded = context.loaded(options)?;
     let Some(mut model) = loaded.model.take() else {
         return Err(CommandError::Findings(loaded.diagnostics));
@@ -112,8 +115,10 @@ pub(crate) fn run(ui: &Ui, context: &Context, args: &ConfigArgs) -> Result<(), C
     match lines {
         Some(lines) if ui.json => ui.json_value(&lines),
         Some(lines) => lines.iter().for_each(|line| ui.line(line)),
-        None if ui.json || args.format == Format::Json => {
-            ui.json_value(&model.to_json(!args.no_interpolate));
+        None if ui.json => ui.json_value(&model.to_json(!args.no_interpolate)),
+        None if args.format == Format::Json => {
+            let json = model.to_json(!args.no_interpolate);
+            ui.line(&serde_json::to_string_pretty(&json).map_err(std::io::Error::from)?);
         }
         None => ui.data(&model.to_yaml(!args.no_interpolate)),
     }

@@ -242,4 +242,33 @@ fn several_files_are_one_model() {
     assert!(found["environment"].get("B").is_none(), "{found}");
     let found = config(&[], Some("other.yaml:compose.yaml"));
     assert_eq!(found["image"], "one");
+    project.write(".env", "COMPOSE_FILE=compose.yaml,other.yaml\nCOMPOSE_PATH_SEPARATOR=,\n");
+    assert_eq!(config(&[], None)["image"], "other");
+    assert_eq!(config(&[], Some("compose.yaml"))["image"], "one");
+}
+
+#[test]
+fn variables_come_from_the_files_that_are_meant() {
+    let yard = yard_with_box();
+    let files = [
+        ("compose.yaml", "services:\n  a: {image: \"${WHICH:-none}\"}\n"),
+        (".env", "WHICH=default\n"),
+        ("one.env", "WHICH=one\n"),
+        ("below/two.env", "WHICH=${WHICH}-two\n"),
+    ];
+    let project = yard.project("variables", &files);
+    let image = |directory: &str, arguments: &[&str], variables: &[(&str, &str)]| {
+        let mut command = yard.command(&[arguments, &["config", "--images"]].concat());
+        let variables = variables.iter().copied();
+        command.current_dir(project.directory().join(directory)).envs(variables);
+        brickyard_testkit::run(command).ok().stdout.trim().to_owned()
+    };
+    assert_eq!(image("", &[], &[]), "default");
+    assert_eq!(image("", &["--env-file", "one.env"], &[]), "one");
+    let listed = "one.env,below/two.env";
+    assert_eq!(image("", &[], &[("COMPOSE_ENV_FILES", listed)]), "one-two");
+    assert_eq!(image("", &["--env-file", "one.env"], &[("COMPOSE_ENV_FILES", listed)]), "one");
+    assert_eq!(image("", &[], &[("COMPOSE_DISABLE_ENV_FILE", "true")]), "none");
+    // Relative to where the command is, wherever the model is.
+    assert_eq!(image("below", &["--env-file", "../one.env"], &[]), "one");
 }
