@@ -143,15 +143,19 @@ pub fn load(input: &Input<'_>) -> Loaded {
 }
 
 /// People work through a file from the top; the sort is stable, so stages stay in order. What many
-/// services took over from one place is said once, by the shortest way.
+/// services took over from one place, by `extends` or by an alias, is said once, by the shortest way.
 fn sort(diagnostics: &mut Diagnostics) {
     let place = |found: &Diagnostic| {
         let label = found.labels.first();
         label.map(|label| (label.source.name.clone(), label.span.start))
     };
     diagnostics.sort_by_cached_key(|found| (place(found), found.labels.len()));
-    let mut said = BTreeSet::new();
-    diagnostics.retain(|found| said.insert((found.code, place(found))) || found.labels.len() < 2);
+    let (mut said, mut at) = (BTreeSet::new(), BTreeSet::new());
+    diagnostics.retain(|found| {
+        let is_new = said.insert((found.code, place(found), found.message.clone()));
+        let is_first = at.insert((found.code, place(found)));
+        is_new && (is_first || found.labels.len() < 2)
+    });
 }
 
 /// All files as one tree, and the system's name.
@@ -207,6 +211,7 @@ fn resolved(input: &Input<'_>, mut root: Node, name: SystemName, loaded: &mut Lo
     }
     loaded.profiles = normalise::profiles(&root);
     let disabled = normalise::without_disabled(&mut root, &profiles);
+    canonical::without_empty(&mut root, &Shape::Section(TOP));
     loaded.unsupported = support::findings(&root);
     let mut step = Normalise {
         files: input.files,

@@ -309,6 +309,9 @@ impl Node {
     }
 }
 
+/// Among so many keys one is found as quickly without an index.
+const KEYS_FEW: usize = 24;
+
 /// Reads the documents of a text. There is none when the text is not YAML; duplicate keys are
 /// reported and the first one counts.
 #[must_use]
@@ -493,6 +496,8 @@ impl<'a> Builder<'a> {
         loop {
             let (event, item_span) = self.next()?;
             if matches!(event, Event::SequenceEnd) {
+                // Most lists are short, and room for more would cost more than they do.
+                items.shrink_to_fit();
                 let place = self.place(span.start..item_span.end.max(span.start));
                 let kind = Kind::Sequence(items);
                 return Ok((Node { kind, place, tag: None }, height));
@@ -505,7 +510,7 @@ impl<'a> Builder<'a> {
 
     fn mapping(&mut self, span: Range<usize>, depth: usize) -> Result<(Node, usize), Stopped> {
         let mut entries: Vec<Entry> = Vec::new();
-        let mut known = HashMap::new();
+        let mut known: HashMap<CompactString, usize> = HashMap::new();
         let mut merges = Vec::new();
         let mut height = 0;
         loop {
@@ -515,6 +520,7 @@ impl<'a> Builder<'a> {
                 for merge in merges {
                     self.merge(&mut entries, merge)?;
                 }
+                entries.shrink_to_fit();
                 let kind = Kind::Mapping(entries);
                 return Ok((Node { kind, place, tag: None }, height));
             }
@@ -530,14 +536,22 @@ impl<'a> Builder<'a> {
                 continue;
             }
             let entry = Entry { key: text, key_place: self.place(key_span), value };
-            match known.insert(entry.key.clone(), entries.len()) {
-                None => entries.push(entry),
-                Some(at) => {
-                    let found = duplicate(&entry, &entries[at]);
-                    self.diagnostics.push(found);
-                    known.insert(entry.key, at);
-                }
+            if entries.len() == KEYS_FEW {
+                let keys = entries.iter().enumerate();
+                known = keys.map(|(at, entry)| (entry.key.clone(), at)).collect();
             }
+            let first = match entries.len() < KEYS_FEW {
+                true => entries.iter().position(|known| known.is(&entry.key)),
+                false => known.get(&entry.key).copied(),
+            };
+            if let Some(first) = first {
+                self.diagnostics.push(duplicate(&entry, &entries[first]));
+                continue;
+            }
+            if entries.len() >= KEYS_FEW {
+                known.insert(entry.key.clone(), entries.len());
+            }
+            entries.push(entry);
         }
     }
 

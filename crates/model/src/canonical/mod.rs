@@ -330,6 +330,27 @@ pub(crate) fn dependency(place: &Place, restarts: bool) -> Node {
     )
 }
 
+/// Takes keys away whose text is empty, as of a variable that nobody set: they say nothing.
+pub(crate) fn without_empty(node: &mut Node, shape: &Shape) {
+    match (shape, &mut node.kind) {
+        (Shape::Section(section), Kind::Mapping(entries)) => entries.retain_mut(|entry| {
+            let Some(key) = section.key(&entry.key) else {
+                return true;
+            };
+            without_empty(&mut entry.value, &key.shape);
+            !(matches!(key.shape, Shape::Text) && entry.value.as_text() == Some(""))
+        }),
+        (Shape::Map(value), Kind::Mapping(entries)) => {
+            entries.iter_mut().for_each(|entry| without_empty(&mut entry.value, value));
+        }
+        (Shape::List(item) | Shape::OneOrMore(item), Kind::Sequence(items)) => {
+            items.iter_mut().for_each(|node| without_empty(node, item));
+        }
+        (Shape::Short(_, long), _) => without_empty(node, long),
+        _ => {}
+    }
+}
+
 /// Adds what is implied where nothing is written, everywhere below a node.
 pub(crate) fn complete(node: &mut Node, shape: &Shape) {
     match shape {
