@@ -119,11 +119,16 @@ impl Diagram {
                 endpoints: endpoints.collect(),
             }
         }));
+        // A service and an external box of one name are refused before.
+        let places: BTreeMap<String, usize> =
+            nodes.iter().enumerate().map(|(place, node)| (node.name.clone(), place)).collect();
         let mut lines = Vec::new();
         let mut volumes: BTreeMap<&str, Vec<(usize, String, bool)>> = BTreeMap::new();
         for (from, (_, service)) in services.enumerate() {
             for (alias, line) in &service.needs {
-                lines.extend(need(&nodes, from, alias.as_str(), line, service));
+                if let Some(to) = places.get(line.to.service.as_str()) {
+                    lines.push(need(&nodes, (from, *to), alias.as_str(), line, service));
+                }
             }
             for mount in &service.mounts {
                 if let MountKind::Volume { name } = &mount.kind {
@@ -174,13 +179,16 @@ fn reachable(system: &System, only: &[ServiceName]) -> Option<BTreeSet<ServiceNa
 }
 
 fn service(name: &ServiceName, service: &Service) -> Node {
+    let mut ports: BTreeMap<u16, Vec<String>> = BTreeMap::new();
+    for port in &service.ports {
+        ports.entry(port.target).or_default().push(published(port));
+    }
     let endpoints = service.provides.iter().map(|(name, endpoint)| {
-        let ports = service.ports.iter().filter(|port| port.target == endpoint.port);
         let number = endpoint.port.to_string();
         Endpoint {
             name: name.to_string(),
             address: if name.as_str() == number { String::new() } else { number },
-            published: ports.map(published).collect(),
+            published: ports.get(&endpoint.port).cloned().unwrap_or_default(),
         }
     });
     Node {
@@ -201,16 +209,15 @@ fn published(port: &PublishedPort) -> String {
     }
 }
 
-/// The line of a need; none when it leads to what is not drawn.
+/// The line of a need.
 fn need(
     nodes: &[Node],
-    from: usize,
+    (from, to): (usize, usize),
     alias: &str,
     line: &ModelLine,
     service: &Service,
-) -> Option<Line> {
+) -> Line {
     let target = line.to.service.as_str();
-    let to = nodes.iter().position(|node| node.name == target)?;
     let endpoint = line.to.endpoint.as_ref().and_then(|wanted| {
         nodes[to].endpoints.iter().position(|endpoint| endpoint.name == wanted.as_str())
     });
@@ -226,14 +233,14 @@ fn need(
         OnChange::Restart => Some("restarts on change"),
         OnChange::Ignore => Some("ignores changes"),
     };
-    Some(Line {
+    Line {
         from,
         to,
         endpoint,
         kind: if line.derived { LineKind::Derived } else { LineKind::Need },
         alias: (alias != target).then(|| alias.to_owned()),
         notes: waits.into_iter().chain(follows).collect(),
-    })
+    }
 }
 
 impl Node {

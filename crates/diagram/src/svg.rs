@@ -36,10 +36,9 @@ const COLOURS: usize = 8;
 /// The diagram as a document of its own.
 #[must_use]
 pub fn draw(diagram: &Diagram) -> String {
-    let graph = Graph {
-        boxes: diagram.nodes.iter().map(size).collect(),
-        lines: diagram.lines.iter().map(|line| ends(diagram, line)).collect(),
-    };
+    let sizes: Vec<Size> = diagram.nodes.iter().map(size).collect();
+    let lines = diagram.lines.iter().map(|line| ends(diagram, &sizes, line));
+    let graph = Graph { lines: lines.collect(), boxes: sizes };
     let layout = layout::layout(&graph);
     let width = (layout.size.0 + 2.0 * MARGIN).max(LEGEND_WIDTH);
     let height = layout.size.1 + 2.0 * MARGIN + HEADLINE + LEGEND;
@@ -74,13 +73,14 @@ pub fn draw(diagram: &Diagram) -> String {
     for (line, route) in lines {
         let mut points = route.clone();
         if points.is_empty() {
-            points = loop_points(layout.boxes[line.from], ends(diagram, line).port);
+            let port = ends(diagram, &graph.boxes, line).port;
+            points = loop_points(layout.boxes[line.from], port);
         }
         draw_line(&mut out, diagram, line, points, colours[line.to], &mut drawn);
     }
     for (index, node) in diagram.nodes.iter().enumerate() {
         let (corner, width) = layout.boxes[index];
-        let own = size(node);
+        let own = graph.boxes[index];
         let width = if node.kind == Kind::Volume { own.width } else { width };
         draw_node(&mut out, node, corner, Size { width, ..own }, colours[index]);
     }
@@ -92,8 +92,9 @@ pub fn draw(diagram: &Diagram) -> String {
 
 /// Colours by place, so that neighbours differ.
 fn colours(diagram: &Diagram, layout: &Layout) -> Vec<usize> {
-    let mut targets: Vec<usize> = (0..diagram.nodes.len()).collect();
-    targets.retain(|index| diagram.lines.iter().any(|line| line.to == *index));
+    let mut targets: Vec<usize> = diagram.lines.iter().map(|line| line.to).collect();
+    targets.sort_unstable();
+    targets.dedup();
     let place = |index: usize| layout.boxes[index].0;
     targets.sort_by(|one, other| {
         let (one, other) = (place(*one), place(*other));
@@ -136,17 +137,17 @@ fn size(node: &Node) -> Size {
     Size { width: (widest + 2.0 * PADDING).max(96.0), height: NAME_HEIGHT + image + rows + PADDING }
 }
 
-/// How far down the box an endpoint is shown.
-fn row_middle(node: &Node, endpoint: usize) -> f64 {
+/// How far down a box of this height an endpoint is shown.
+fn row_middle(node: &Node, height: f64, endpoint: usize) -> f64 {
     let rows = f64::from(u32::try_from(node.endpoints.len() - endpoint).unwrap_or(u32::MAX));
-    size(node).height - 4.0 - (rows - 0.5) * ROW_HEIGHT
+    height - 4.0 - (rows - 0.5) * ROW_HEIGHT
 }
 
-fn ends(diagram: &Diagram, line: &Line) -> layout::Line {
-    let target = &diagram.nodes[line.to];
+fn ends(diagram: &Diagram, sizes: &[Size], line: &Line) -> layout::Line {
+    let height = sizes[line.to].height;
     let port = match line.endpoint {
-        Some(endpoint) => row_middle(target, endpoint),
-        None => size(target).height / 2.0,
+        Some(endpoint) => row_middle(&diagram.nodes[line.to], height, endpoint),
+        None => height / 2.0,
     };
     layout::Line { from: line.from, to: line.to, port }
 }
@@ -278,7 +279,7 @@ fn draw_node(out: &mut String, node: &Node, corner: Point, size: Size, colour: u
         let _ = writeln!(out, "<text class=\"image\" x=\"{left}\" y=\"32\">{shown}</text>");
     }
     for (index, endpoint) in node.endpoints.iter().enumerate() {
-        let middle = row_middle(node, index);
+        let middle = row_middle(node, size.height, index);
         let baseline = number(middle + 3.6);
         let _ =
             writeln!(out, "<circle class=\"port c{colour}\" cy=\"{}\" r=\"3\"/>", number(middle));

@@ -1,7 +1,7 @@
 //! What a file implies: endpoints from `expose` and `ports`, lines from `links` and `depends_on`,
 //! and the endpoint of a need whose target has only one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use brickyard_core::diagnostic::nearest;
 use brickyard_core::{Alias, Diagnostic, Diagnostics, EndpointName, LineTarget, ServiceName};
@@ -25,8 +25,9 @@ pub(crate) fn derive(
         };
         let published = service.ports.iter().map(|port| port.target);
         let ports: Vec<u16> = wish.expose.iter().copied().chain(published).collect();
+        let mut known: BTreeSet<u16> = service.provides.values().map(|known| known.port).collect();
         for port in ports {
-            if service.provides.values().all(|known| known.port != port) {
+            if known.insert(port) {
                 add_endpoint(&mut service.provides, port);
             }
         }
