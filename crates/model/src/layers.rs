@@ -26,6 +26,9 @@ use crate::{codes, tree};
 /// Deepest chain of files that include or services that extend one another.
 const CHAIN_MAX: usize = 50;
 
+/// What is written where a service takes something over.
+pub(crate) const TAKEN_OVER: &str = "extends it here";
+
 /// Most values of all files together, so that files which include each other many times end.
 const NODE_COUNT_MAX: usize = 4_000_000;
 
@@ -232,7 +235,7 @@ impl<'a> Layers<'a> {
             steps.pop();
             if let Some(mut base) = base {
                 self.count(&base)?;
-                base.taken_over(&extends.value.place, &format!("`{name}` extends it here"));
+                base.taken_over(&extends.value.place, &format!("`{name}` {TAKEN_OVER}"));
                 merge::settle(&mut base);
                 merge::over(&mut base, service, &Shape::Section(SERVICE));
                 service = base;
@@ -301,7 +304,7 @@ impl<'a> Layers<'a> {
         let key = format!("{} extended {path}", scope.number);
         if !self.documents.contains_key(&key) {
             let by = steps.last().map_or("", |step| step.service.as_str());
-            let from = format!("`{by}` extends it here");
+            let from = format!("`{by}` {TAKEN_OVER}");
             let mut model: Option<Node> = None;
             for mut document in self.read(&path, Some((&extends.place, from))) {
                 self.written_out(&mut document, &scope);

@@ -14,7 +14,7 @@ use crate::decode::{Decoder, read_text, system};
 use crate::dotenv::Layered;
 use crate::findings::AtPlace;
 use crate::interpolate::interpolate;
-use crate::layers::Layers;
+use crate::layers::{Layers, TAKEN_OVER};
 use crate::normalise::{self, Normalise};
 use crate::output::Model;
 use crate::spec::{Shape, TOP};
@@ -154,7 +154,8 @@ fn sort(diagnostics: &mut Diagnostics) {
     diagnostics.retain(|found| {
         let is_new = said.insert((found.code, place(found), found.message.clone()));
         let is_first = at.insert((found.code, place(found)));
-        is_new && (is_first || found.labels.len() < 2)
+        let is_taken_over = found.labels.iter().any(|label| label.text.ends_with(TAKEN_OVER));
+        is_new && (is_first || !is_taken_over)
     });
 }
 
