@@ -95,17 +95,16 @@ impl Check<'_> {
     }
 
     fn published_ports(&mut self, system: &System) {
-        let mut seen: BTreeMap<Option<u16>, Vec<(&PublishedPort, Spot)>> = BTreeMap::new();
+        let mut seen: BTreeMap<u16, Vec<(&PublishedPort, Spot)>> = BTreeMap::new();
         for (name, service) in &system.services {
             for (index, port) in service.ports.iter().enumerate() {
                 // One that gets any free port collides with none.
-                if port.published.is_none() {
+                let Some(published) = port.published else {
                     continue;
-                }
+                };
                 let spot = Spot::Port(name.clone(), index);
-                let seen = seen.entry(port.published).or_default();
+                let seen = seen.entry(published).or_default();
                 if let Some((_, first)) = seen.iter().find(|(other, _)| collide(port, other)) {
-                    let published = port.published.unwrap_or_default();
                     let message = format!("the host port {published} is published twice");
                     let found = Diagnostic::error(codes::CONFLICT, message);
                     let spots = [(spot.clone(), "again here"), (first.clone(), "first here")];
@@ -141,11 +140,9 @@ impl Check<'_> {
     }
 }
 
-/// Whether the host cannot listen for both.
+/// Whether the host cannot listen for both, which have the same number.
 fn collide(one: &PublishedPort, other: &PublishedPort) -> bool {
     let everywhere = |port: &PublishedPort| port.host_ip.is_none_or(|ip| ip.is_unspecified());
-    one.published.is_some()
-        && one.published == other.published
-        && one.transport == other.transport
+    one.transport == other.transport
         && (one.host_ip == other.host_ip || everywhere(one) || everywhere(other))
 }
