@@ -19,9 +19,9 @@ const SWEEPS: usize = 24;
 
 /// Places for everything.
 pub(super) fn places(graph: &Graph, columns: &Columns, turned: &[bool]) -> Layout {
-    let tops = tops(graph, columns);
-    let lefts = lefts(graph, columns);
     let heights = heights(graph, columns);
+    let tops = tops(columns, &heights);
+    let lefts = lefts(graph, columns);
     let width = lefts.last().map_or(0.0, |(left, width)| left + width);
     let bottoms = tops.iter().zip(&heights).map(|(top, height)| top + height);
     let height = bottoms.fold(0.0, f64::max);
@@ -112,11 +112,10 @@ fn starts(columns: &Columns, turned: &[bool], tops: &[f64], heights: &[f64]) -> 
 
 /// Upper edges. Each sweep moves the boxes of a column as near as the order allows to where their lines
 /// would be straight.
-fn tops(graph: &Graph, columns: &Columns) -> Vec<f64> {
-    let heights = heights(graph, columns);
+fn tops(columns: &Columns, heights: &[f64]) -> Vec<f64> {
     let mut tops = vec![0.0; columns.vertices.len()];
     for column in &columns.columns {
-        let offsets = offsets(columns, column, &heights);
+        let offsets = offsets(columns, column, heights);
         column.iter().zip(offsets).for_each(|(vertex, offset)| tops[*vertex] = offset);
     }
     for sweep in 0..SWEEPS {
@@ -127,8 +126,8 @@ fn tops(graph: &Graph, columns: &Columns) -> Vec<f64> {
             let column = &columns.columns[if rightwards { step } else { count - 1 - step }];
             let sides = (rightwards || at_end, !rightwards || at_end);
             let wished: Vec<(f64, f64)> =
-                column.iter().map(|v| wish(columns, *v, sides, &tops, &heights)).collect();
-            let offsets = offsets(columns, column, &heights);
+                column.iter().map(|v| wish(columns, *v, sides, &tops, heights)).collect();
+            let offsets = offsets(columns, column, heights);
             let placed = nearest(&wished, &offsets);
             column.iter().zip(placed).for_each(|(vertex, top)| tops[*vertex] = top);
         }
